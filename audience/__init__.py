@@ -1,0 +1,1 @@
+"""The people: accounts, lists, groups, fields, recipients and the rules of subscription."""

@@ -1,0 +1,138 @@
+"""Accounts (one per customer of the server) and the users that log in to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sqlalchemy import Connection, Select, Table, select
+from sqlalchemy.exc import IntegrityError
+
+from audience.errors import AlreadyExists, InvalidName, UnknownAccount
+from audience.passwords import hash_password
+from db.tables import account, api_user, ftp_user
+
+DEFAULT_TIME_ZONE = "Europe/Rome"
+API_USER_PREFIXES = ("m", "a")
+"""Each account gets one console user and one web-service user: these letters and its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One customer of the server."""
+
+    id: int
+    number: int
+    name: str
+    time_zone: str
+    state: str
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user's account and password hash, for the door to check."""
+
+    account: Account
+    user_id: int
+    password_hash: str
+
+
+def add_account(
+    connection: Connection, number: int, *, password: str, name: str = "", time_zone: str = DEFAULT_TIME_ZONE
+) -> Account:
+    """Add an account with its two API users, `m<number>` and `a<number>`, sharing one password.
+
+    Raises:
+        AlreadyExists: the number is taken.
+        InvalidName: the number is not positive or the time zone is not in the IANA database.
+    """
+    if number < 1:
+        raise InvalidName("The account number must be a positive whole number.")
+    _check_time_zone(time_zone)
+    now = datetime.now(UTC)
+    values = {"number": number, "name": name or f"Account {number}", "time_zone": time_zone}
+    try:
+        inserted = connection.execute(
+            account.insert().values(**values, state="active", created_at=now).returning(account.c.id)
+        )
+    except IntegrityError:
+        raise AlreadyExists(f"Account {number} exists already.") from None
+    account_id = int(inserted.scalar_one())
+    password_hash = hash_password(password)
+    users = [
+        {"account_id": account_id, "name": f"{prefix}{number}", "password_hash": password_hash, "created_at": now}
+        for prefix in API_USER_PREFIXES
+    ]
+    connection.execute(api_user.insert(), users)
+    return find_account(connection, number)
+
+
+def _check_time_zone(time_zone: str) -> None:
+    try:
+        ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidName(f"{time_zone!r} is not a time zone of the IANA database.") from None
+
+
+def find_account(connection: Connection, number: int) -> Account:
+    """Return the account with this number.
+
+    Raises:
+        UnknownAccount: there is none.
+    """
+    row = connection.execute(_accounts().where(account.c.number == number)).one_or_none()
+    if row is None:
+        raise UnknownAccount(f"There is no account {number}.")
+    return Account(*row)
+
+
+def load_account(connection: Connection, account_id: int) -> Account:
+    """Return the account with this internal id, which must exist."""
+    return Account(*connection.execute(_accounts().where(account.c.id == account_id)).one())
+
+
+def find_api_login(connection: Connection, user: str) -> Login | None:
+    """Return what is needed to check an API user's password; None when the user is unknown."""
+    return _find_login(connection, api_user, user)
+
+
+def add_ftp_user(connection: Connection, account_id: int, name: str, *, password: str) -> None:
+    """Add a virtual FTP user, who sees the home of the account and nothing else.
+
+    Raises:
+        AlreadyExists: the name is taken, in whichever account.
+        InvalidName: the name is empty, longer than 64 characters or has other than printable ASCII without spaces.
+    """
+    if not (0 < len(name) <= 64 and name.isascii() and name.isprintable() and " " not in name):
+        raise InvalidName("An FTP user name has 1 to 64 printable ASCII characters and no space.")
+    values = {"account_id": account_id, "name": name, "password_hash": hash_password(password)}
+    try:
+        connection.execute(ftp_user.insert().values(**values, created_at=datetime.now(UTC)))
+    except IntegrityError:
+        raise AlreadyExists(f"FTP user {name} exists already.") from None
+
+
+def find_ftp_login(connection: Connection, user: str) -> Login | None:
+    """Return what is needed to check an FTP user's password; None when the user is unknown."""
+    return _find_login(connection, ftp_user, user)
+
+
+def _accounts() -> Select[*tuple[Any, ...]]:
+    return select(account.c.id, account.c.number, account.c.name, account.c.time_zone, account.c.state)
+
+
+def _find_login(connection: Connection, users: Table, user: str) -> Login | None:
+    query = (
+        _accounts()
+        .add_columns(users.c.id, users.c.password_hash)
+        .join_from(account, users, users.c.account_id == account.c.id)
+        .where(users.c.name == user)
+    )
+    row = connection.execute(query).one_or_none()
+    return Login(Account(*row[:5]), row[5], row[6]) if row is not None else None

@@ -1,0 +1,157 @@
+"""Lists, their groups, and the personal data fields of an account."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, select
+
+from audience.errors import InvalidName, UnknownList
+from audience.numbers import take_number
+from db.tables import field, list_group, mailing_list
+
+MAX_GROUP_NAME = 50
+MAX_LIST_NAME = 200
+# Old clients decode entities twice and then parse, so these characters would break their XML.
+_UNREADABLE = re.compile(r'[&"<>\x00-\x1f\x7f]')
+
+
+@dataclass(frozen=True, slots=True)
+class MailingList:
+    """One independent set of subscriptions of an account."""
+
+    id: int
+    account_id: int
+    number: int
+    guid: str
+    name: str
+    default_prefix: str
+    """International prefix for mobile numbers given without one, such as `+39`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A subset of a list; its number is unique in the account."""
+
+    id: int
+    list_id: int
+    number: int
+    name: str
+
+
+def add_list(connection: Connection, account_id: int, name: str) -> MailingList:
+    """Add a list; see `jobs.feeds.open_list` for a list together with its import folder.
+
+    Raises:
+        InvalidName: the name is empty, too long, or has `&`, `"`, `<`, `>` or control characters.
+    """
+    values = {
+        "account_id": account_id,
+        "number": take_number(connection, account_id, "list"),
+        "guid": str(uuid.uuid4()),
+        "name": _check_name(name, MAX_LIST_NAME),
+        "default_prefix": "+39",
+    }
+    inserted = connection.execute(mailing_list.insert().values(**values, created_at=datetime.now(UTC)))
+    assert inserted.inserted_primary_key is not None
+    return MailingList(id=inserted.inserted_primary_key[0], **values)  # type: ignore[arg-type]
+
+
+def lists_of(connection: Connection, account_id: int) -> list[MailingList]:
+    """Return the lists of an account by number."""
+    query = select(*_LIST).where(mailing_list.c.account_id == account_id).order_by(mailing_list.c.number)
+    return [MailingList(*row) for row in connection.execute(query)]
+
+
+def find_list(connection: Connection, account_id: int, number: int, guid: str | None = None) -> MailingList:
+    """Return a list of an account by its number, verified against the GUID if one is given.
+
+    Raises:
+        UnknownList: no such list in this account, or the GUID is another list's.
+    """
+    query = select(*_LIST).where(mailing_list.c.account_id == account_id, mailing_list.c.number == number)
+    row = connection.execute(query).one_or_none()
+    if row is None or (guid is not None and row.guid != guid.strip().strip("{}").lower()):
+        raise UnknownList(f"There is no list {number} in this account, or its GUID is another one.")
+    return MailingList(*row)
+
+
+def find_list_by_guid(connection: Connection, guid: str) -> MailingList:
+    """Return the list with this GUID, in whichever account.
+
+    Raises:
+        UnknownList: there is none.
+    """
+    query = select(*_LIST).where(mailing_list.c.guid == guid.strip().strip("{}").lower())
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise UnknownList("There is no list with this GUID.")
+    return MailingList(*row)
+
+
+def add_group(connection: Connection, mailing: MailingList, name: str) -> Group:
+    """Return the list's group of this name, made if it did not exist; longer names are cut to 50 characters.
+
+    Raises:
+        InvalidName: the name is empty or has `&`, `"`, `<`, `>` or control characters.
+    """
+    name = _check_name(name[:MAX_GROUP_NAME], MAX_GROUP_NAME)
+    query = select(*_GROUP).where(list_group.c.list_id == mailing.id, list_group.c.name == name)
+    row = connection.execute(query).one_or_none()
+    if row is not None:
+        return Group(*row)
+    number = take_number(connection, mailing.account_id, "group")
+    values = {"account_id": mailing.account_id, "list_id": mailing.id, "number": number, "name": name}
+    inserted = connection.execute(list_group.insert().values(**values))
+    assert inserted.inserted_primary_key is not None
+    return Group(inserted.inserted_primary_key[0], mailing.id, number, name)
+
+
+def groups_of(connection: Connection, list_ids: Iterable[int]) -> list[Group]:
+    """Return the groups of some lists by number."""
+    query = select(*_GROUP).where(list_group.c.list_id.in_(list(list_ids))).order_by(list_group.c.number)
+    return [Group(*row) for row in connection.execute(query)]
+
+
+def set_field(connection: Connection, account_id: int, number: int, name: str) -> None:
+    """Name a personal data field of an account, a new one or one that has a name already.
+
+    Raises:
+        InvalidName: the number is not positive, or the name is not usable.
+    """
+    if number < 1:
+        raise InvalidName("A field number is a positive whole number.")
+    name = _check_name(name, MAX_LIST_NAME)
+    here = (field.c.account_id == account_id) & (field.c.number == number)
+    if connection.execute(field.update().where(here).values(name=name)).rowcount == 0:
+        connection.execute(field.insert().values(account_id=account_id, number=number, name=name))
+
+
+def fields_of(connection: Connection, account_id: int) -> dict[int, str]:
+    """Return the names of an account's personal data fields by number."""
+    query = select(field.c.number, field.c.name).where(field.c.account_id == account_id).order_by(field.c.number)
+    return {row.number: row.name for row in connection.execute(query)}
+
+
+_LIST = (
+    mailing_list.c.id,
+    mailing_list.c.account_id,
+    mailing_list.c.number,
+    mailing_list.c.guid,
+    mailing_list.c.name,
+    mailing_list.c.default_prefix,
+)
+_GROUP = (list_group.c.id, list_group.c.list_id, list_group.c.number, list_group.c.name)
+
+
+def _check_name(name: str, longest: int) -> str:
+    name = name.strip()
+    if not 0 < len(name) <= longest:
+        raise InvalidName(f"A name has 1 to {longest} characters.")
+    if _UNREADABLE.search(name):
+        raise InvalidName('A name has none of the characters & " < > and no control characters.')
+    return name

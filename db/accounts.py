@@ -1,0 +1,48 @@
+"""Accounts (customers of the server), their logins and their number counters."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, Integer, String, Table
+
+from db.schema import metadata
+from db.types import Identity64, UtcDateTime
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("name", String, nullable=False),
+    Column("time_zone", String, nullable=False),
+    Column("state", String, nullable=False, default="active"),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+api_user = Table(
+    "api_user",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("account_id", ForeignKey("account.id"), nullable=False, index=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("password_hash", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+ftp_user = Table(
+    "ftp_user",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("account_id", ForeignKey("account.id"), nullable=False, index=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("password_hash", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+# Numbers shown to callers count from 1 in each account, separately for each kind of thing.
+account_counter = Table(
+    "account_counter",
+    metadata,
+    Column("account_id", ForeignKey("account.id"), primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("value", Integer, nullable=False),
+)

@@ -1,0 +1,132 @@
+"""Lists, groups, fields, recipients, subscriptions and their history."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from db.schema import metadata
+from db.types import Identity64, JsonObject, UtcDateTime
+
+mailing_list = Table(
+    "mailing_list",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("account_id", ForeignKey("account.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("guid", String(36), nullable=False, unique=True),
+    Column("name", String, nullable=False),
+    Column("default_prefix", String, nullable=False, default="+39"),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("account_id", "number"),
+)
+
+list_group = Table(
+    "list_group",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("account_id", ForeignKey("account.id"), nullable=False),
+    Column("list_id", ForeignKey("mailing_list.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("name", String, nullable=False),
+    UniqueConstraint("account_id", "number"),
+    UniqueConstraint("list_id", "name"),
+)
+
+field = Table(
+    "field",
+    metadata,
+    Column("account_id", ForeignKey("account.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", String, nullable=False),
+)
+
+# The four tables below take millions of rows. They carry no foreign keys among themselves: the bulk merge
+# writes all of them in one transaction, and `listbridge doctor` counts orphans.
+recipient = Table(
+    "recipient",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("account_id", BigInteger, nullable=False),
+    Column("email", String),
+    Column("mobile", String),
+    Column("external_key", String),
+    Column("fields", JsonObject, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+for _key in ("email", "mobile", "external_key"):
+    _present = text(f"{_key} IS NOT NULL")
+    Index(
+        f"uq_recipient_{_key}",
+        recipient.c.account_id,
+        recipient.c[_key],
+        unique=True,
+        sqlite_where=_present,
+        postgresql_where=_present,
+    )
+
+subscription = Table(
+    "subscription",
+    metadata,
+    Column("recipient_id", BigInteger, nullable=False),
+    Column("list_id", BigInteger, nullable=False),
+    Column("channel", SmallInteger, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("subscribed_at", UtcDateTime),
+    Column("changed_at", UtcDateTime, nullable=False),
+    Column("unsubscribed_at", UtcDateTime),
+    Column("reason_type", SmallInteger),
+    Column("reason_subtype", SmallInteger),
+    Column("message_id", BigInteger),
+    Column("source", String, nullable=False),
+    PrimaryKeyConstraint("recipient_id", "list_id", "channel"),
+    sqlite_with_rowid=False,
+)
+_gone = text("unsubscribed_at IS NOT NULL")
+Index(
+    "ix_subscription_unsubscribed",
+    subscription.c.list_id,
+    subscription.c.unsubscribed_at,
+    sqlite_where=_gone,
+    postgresql_where=_gone,
+)
+
+group_member = Table(
+    "group_member",
+    metadata,
+    Column("recipient_id", BigInteger, nullable=False),
+    Column("group_id", BigInteger, nullable=False),
+    PrimaryKeyConstraint("recipient_id", "group_id"),
+    sqlite_with_rowid=False,
+)
+
+# Append-only: one row for every change of a subscription's status.
+history = Table(
+    "history",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("account_id", BigInteger, nullable=False),
+    Column("recipient_id", BigInteger, nullable=False),
+    Column("list_id", BigInteger, nullable=False),
+    Column("channel", SmallInteger, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("old_status", SmallInteger),
+    Column("new_status", SmallInteger, nullable=False),
+    Column("reason_type", SmallInteger),
+    Column("reason_subtype", SmallInteger),
+    Column("source", String, nullable=False),
+    Column("import_id", BigInteger),
+    Index("ix_history_recipient_id", "recipient_id"),
+)

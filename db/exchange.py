@@ -1,0 +1,126 @@
+"""Feeds, arrived files, imports, exports and what became of each run."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+from db.schema import metadata
+from db.types import Identity64, JsonObject, UtcDateTime
+
+# A folder of an account that files are dropped into, and the profile that says how they are read.
+feed = Table(
+    "feed",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("account_id", ForeignKey("account.id"), nullable=False),
+    Column("list_id", ForeignKey("mailing_list.id"), nullable=True),
+    Column("folder", String, nullable=False),
+    Column("profile", JsonObject, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("account_id", "folder"),
+)
+
+# An uploaded file, judged: complete files have an import, incomplete ones say why they were put aside.
+arrival = Table(
+    "arrival",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("account_id", ForeignKey("account.id"), nullable=False),
+    Column("feed_id", ForeignKey("feed.id"), nullable=False),
+    Column("key", String(32), nullable=False, unique=True),
+    Column("name", String, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("complete", Boolean, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+
+import_run = Table(
+    "import_run",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("account_id", ForeignKey("account.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("list_id", ForeignKey("mailing_list.id"), nullable=True),
+    Column("feed_id", ForeignKey("feed.id"), nullable=True),
+    Column("arrival_id", ForeignKey("arrival.id"), nullable=True),
+    Column("source", String, nullable=False),
+    Column("file_name", String, nullable=False),
+    Column("spool_name", String, nullable=False),
+    Column("profile", JsonObject, nullable=False),
+    Column("dry_run", Boolean, nullable=False, default=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64)),
+    Column("state", String, nullable=False),
+    Column("rows_done", BigInteger, nullable=False, default=0),
+    Column("counters", JsonObject, nullable=False),
+    Column("error_code", String),
+    Column("error_text", String),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("lease_owner", String),
+    Column("lease_until", UtcDateTime),
+    UniqueConstraint("account_id", "number"),
+    Index("ix_import_run_state", "state", "id"),
+    Index("ix_import_run_feed_sha256", "feed_id", "sha256"),
+)
+
+import_error = Table(
+    "import_error",
+    metadata,
+    Column("import_id", ForeignKey("import_run.id"), nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("code", String, nullable=False),
+    Column("text", String, nullable=False),
+    # The record as it stood in the file, byte for byte.
+    Column("raw", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("import_id", "line", "code"),
+)
+
+export = Table(
+    "export",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("account_id", ForeignKey("account.id"), nullable=False),
+    Column("type", String, nullable=False),
+    Column("settings", JsonObject, nullable=False),
+    # Time of day "HH:MM" in the account's time zone; without one the export runs on request only.
+    Column("at", String(5)),
+    # Due times before this instant are not caught up.
+    Column("scheduled_since", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+export_run = Table(
+    "export_run",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("export_id", ForeignKey("export.id"), nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("scheduled", Boolean, nullable=False),
+    Column("state", String, nullable=False),
+    Column("rows", BigInteger),
+    Column("file_name", String),
+    Column("error_text", String),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("lease_owner", String),
+    Column("lease_until", UtcDateTime),
+    UniqueConstraint("export_id", "due_at"),
+    Index("ix_export_run_state", "state", "id"),
+)

@@ -1,0 +1,30 @@
+"""SQL functions that SQLite and PostgreSQL spell differently."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from db.types import JsonObject
+
+
+class merge_json(FunctionElement[Any]):  # noqa: N801  (an SQL function)
+    """`merge_json(stored, patch)`: the stored object with the patch's keys put in, null ones taken out (RFC 7396)."""
+
+    name = "merge_json"
+    type = JsonObject
+    inherit_cache = True
+
+
+@compiles(merge_json, "sqlite")
+def _merge_json_sqlite(element: merge_json, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_patch({compiler.process(element.clauses, **options)})"
+
+
+@compiles(merge_json, "postgresql")
+def _merge_json_postgresql(element: merge_json, compiler: SQLCompiler, **options: Any) -> str:
+    stored, patch = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"jsonb_strip_nulls({stored} || CAST({patch} AS jsonb))"

@@ -1,0 +1,31 @@
+"""Every table under one name, for code that reads across subjects and for migrations."""
+
+from __future__ import annotations
+
+from db.accounts import account, account_counter, api_user, ftp_user
+from db.audience import field, group_member, history, list_group, mailing_list, recipient, subscription
+from db.exchange import arrival, export, export_run, feed, import_error, import_run
+from db.operations import heartbeat
+from db.schema import metadata
+
+__all__ = [
+    "account",
+    "account_counter",
+    "api_user",
+    "arrival",
+    "export",
+    "export_run",
+    "feed",
+    "field",
+    "ftp_user",
+    "group_member",
+    "heartbeat",
+    "history",
+    "import_error",
+    "import_run",
+    "list_group",
+    "mailing_list",
+    "metadata",
+    "recipient",
+    "subscription",
+]

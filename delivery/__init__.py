@@ -1,0 +1,1 @@
+"""Messages out: rendering, queue, SMTP, SMS, tracking links, bounces, suppression."""

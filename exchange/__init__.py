@@ -1,0 +1,1 @@
+"""File formats, with no input or output of their own."""

@@ -1,0 +1,30 @@
+"""What can be wrong with a file or with one of its rows.
+
+    FileRefused    the whole file cannot be imported; nothing of it was
+    RowRefused     one row cannot be imported; the rest of the file can
+"""
+
+from __future__ import annotations
+
+
+class FileRefused(Exception):
+    """The whole file cannot be imported.
+
+    Args:
+        code: short stable word for programs, such as `no-key-column`.
+        text: one English sentence for people, without personal data.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+
+
+class RowRefused(Exception):
+    """One row cannot be imported; the arguments are those of `FileRefused`."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text

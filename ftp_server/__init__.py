@@ -1,0 +1,1 @@
+"""The partners' door: virtual users, homes, uploads and when they are complete."""

@@ -1,0 +1,104 @@
+"""Feeds: the folders files are dropped into, each with the profile that says how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+
+from sqlalchemy import Connection, select
+
+from audience.accounts import Account
+from audience.lists import MailingList, add_list, find_list
+from db.tables import feed
+from exchange.profiles import Profile
+from jobs.storage import Storage
+
+IMPORT_FOLDER = "import"
+OUTCOME_FOLDERS = ("processed", "failed", "incomplete")
+"""Folders inside a feed's folder that the server puts files into; uploads into them are refused."""
+
+
+class InvalidFolder(Exception):
+    """A feed's folder is not `import/<list number>` or a folder below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A folder of an account and how its files are read."""
+
+    id: int
+    account_id: int
+    list_id: int
+    folder: str
+    """Relative to the account's home, such as `import/1`."""
+    profile: Profile
+
+
+def open_list(
+    connection: Connection, storage: Storage, account: Account, name: str, column_names: Mapping[str, str]
+) -> MailingList:
+    """Add a list together with its import folder and that folder's default profile.
+
+    Args:
+        connection: in a writing transaction.
+        storage: where the account's home is.
+        account: owner of the list.
+        name: of the list.
+        column_names: header cells, beside the general ones, that the account's partners use.
+
+    Raises:
+        InvalidName: the name cannot be used.
+    """
+    mailing = add_list(connection, account.id, name)
+    folder = f"{IMPORT_FOLDER}/{mailing.number}"
+    set_feed(connection, storage, account, folder, Profile(column_names=dict(column_names)))
+    return mailing
+
+
+def set_feed(connection: Connection, storage: Storage, account: Account, folder: str, profile: Profile) -> Feed:
+    """Give a folder its profile, replacing an earlier one, and make the folder.
+
+    Raises:
+        InvalidFolder: the folder is not `import/<list number>` or below it, or is a server's own folder.
+        UnknownList: the account has no list of that number.
+    """
+    folder, number = parse_folder(folder)
+    mailing = find_list(connection, account.id, number)
+    here = (feed.c.account_id == account.id) & (feed.c.folder == folder)
+    values = {"list_id": mailing.id, "profile": profile.to_dict()}
+    if connection.execute(feed.update().where(here).values(**values)).rowcount == 0:
+        now = datetime.now(UTC)
+        connection.execute(feed.insert().values(account_id=account.id, folder=folder, created_at=now, **values))
+    storage.prepare_home(account.number, folder)
+    found = find_feed(connection, account.id, folder)
+    assert found is not None
+    return found
+
+
+def parse_folder(folder: str) -> tuple[str, int]:
+    """Return a feed's folder in its one spelling, and the number of its list.
+
+    Raises:
+        InvalidFolder: it is not `import/<list number>` or a folder below it, or is a server's own folder.
+    """
+    parts = PurePosixPath(folder.strip("/")).parts
+    usable = len(parts) >= 2 and parts[0] == IMPORT_FOLDER and parts[1].isascii() and parts[1].isdigit()
+    if not usable or ".." in parts or any(part in OUTCOME_FOLDERS for part in parts):
+        raise InvalidFolder(f"{folder!r} is not import/<list number> or a folder below it.")
+    return "/".join((IMPORT_FOLDER, str(int(parts[1])), *parts[2:])), int(parts[1])
+
+
+def find_feed(connection: Connection, account_id: int, folder: str) -> Feed | None:
+    """Return the feed of exactly this folder, None when there is none."""
+    query = select(feed.c.id, feed.c.account_id, feed.c.list_id, feed.c.folder, feed.c.profile)
+    row = connection.execute(query.where(feed.c.account_id == account_id, feed.c.folder == folder)).one_or_none()
+    return Feed(*row[:4], Profile.from_dict(row.profile)) if row is not None else None
+
+
+def feeds_of(connection: Connection, account_id: int) -> list[Feed]:
+    """Return the feeds of an account by folder."""
+    query = select(feed.c.id, feed.c.account_id, feed.c.list_id, feed.c.folder, feed.c.profile)
+    rows = connection.execute(query.where(feed.c.account_id == account_id).order_by(feed.c.folder))
+    return [Feed(*row[:4], Profile.from_dict(row.profile)) for row in rows]

@@ -1,0 +1,1 @@
+"""What callers speak: the SOAP engine, the HTTP routing and one package per system spoken."""

@@ -1,0 +1,1 @@
+"""Routing of the one WSGI application, health and metrics pages."""

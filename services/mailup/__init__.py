@@ -1,0 +1,1 @@
+"""The MailUp-compatible face; every MailUp word lives in this package alone."""

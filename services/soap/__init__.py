@@ -1,0 +1,1 @@
+"""The SOAP engine on Spyne."""

@@ -1,0 +1,1 @@
+"""The published contracts, one frozen file per service."""
