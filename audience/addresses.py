@@ -37,7 +37,7 @@ def normalise_email(address: str) -> str:
     if len(lowered) <= MAX_EMAIL and _PLAIN_EMAIL.fullmatch(lowered):
         return lowered
     try:
-        return validate_email(lowered, check_deliverability=False).normalized.lower()
+        return validate_email(lowered, check_deliverability=False, strict=True).normalized.lower()
     except (EmailNotValidError, UnicodeError):
         raise InvalidAddress("The e-mail address is not well-formed.") from None
 

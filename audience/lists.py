@@ -99,7 +99,7 @@ def add_group(connection: Connection, mailing: MailingList, name: str) -> Group:
     Raises:
         InvalidName: the name is empty or has `&`, `"`, `<`, `>` or control characters.
     """
-    name = _check_name(name[:MAX_GROUP_NAME], MAX_GROUP_NAME)
+    name = clean_group_name(name)
     query = select(*_GROUP).where(list_group.c.list_id == mailing.id, list_group.c.name == name)
     row = connection.execute(query).one_or_none()
     if row is not None:
@@ -109,6 +109,15 @@ def add_group(connection: Connection, mailing: MailingList, name: str) -> Group:
     inserted = connection.execute(list_group.insert().values(**values))
     assert inserted.inserted_primary_key is not None
     return Group(inserted.inserted_primary_key[0], mailing.id, number, name)
+
+
+def clean_group_name(name: str) -> str:
+    """Return a group's name as it will be kept: trimmed and cut to 50 characters.
+
+    Raises:
+        InvalidName: it is empty or has `&`, `"`, `<`, `>` or control characters.
+    """
+    return _check_name(name.strip()[:MAX_GROUP_NAME], MAX_GROUP_NAME)
 
 
 def groups_of(connection: Connection, list_ids: Iterable[int]) -> list[Group]:

@@ -66,12 +66,14 @@ recipient = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
 )
+# The key comes first: with the account in front, a planner without statistics may take any of the three indexes
+# for a look-up by e-mail address, and read the whole account each time.
 for _key in ("email", "mobile", "external_key"):
     _present = text(f"{_key} IS NOT NULL")
     Index(
         f"uq_recipient_{_key}",
-        recipient.c.account_id,
         recipient.c[_key],
+        recipient.c.account_id,
         unique=True,
         sqlite_where=_present,
         postgresql_where=_present,

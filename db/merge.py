@@ -16,10 +16,10 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, TextClause, bindparam, text
+from sqlalchemy import Connection, TextClause
 from sqlalchemy.exc import IntegrityError
 
-from db.types import UtcDateTime
+from db.merge_sql import load_statements
 
 
 class MergeConflict(Exception):
@@ -110,7 +110,7 @@ class _Merge:
     def __init__(self, connection: Connection, part: Part) -> None:
         self._connection = connection
         self._part = part
-        self._sql = _Statements(connection.dialect.name, part)
+        self._sql = load_statements(connection.dialect.name, tuple(part.final_reasons))
         self._parameters = {
             "account": part.account_id,
             "import": part.import_id,
@@ -135,30 +135,37 @@ class _Merge:
         return self._write()
 
     def _prepare_tables(self) -> None:
-        for statement in self._sql.create:
+        sql = self._sql
+        if self._connection.dialect.name == "postgresql":
+            self._connection.execute(sql.look_up_by_index)
+        for statement in (
+            sql.create_rule,
+            sql.create_group_set,
+            sql.index_group_set,
+            sql.create_stage,
+            sql.create_resolved,
+        ):
             self._connection.execute(statement)
-        for statement in self._sql.clear_rules:
+        for statement in (sql.clear_rule, sql.clear_group_set):
             self._connection.execute(statement)
         rules = [
             {"rule": rule, "before": before, "after": after}
             for rule, transition in enumerate(self._part.transitions)
             for before, after in enumerate(transition)
         ]
-        self._connection.execute(self._sql.add_rule, rules)
+        self._connection.execute(sql.add_rule, rules)
         members = [
             {"group_set": index, "group_id": group_id}
             for index, groups in enumerate(self._part.group_sets)
             for group_id in groups
         ]
         if members:
-            self._connection.execute(self._sql.add_group_set, members)
+            self._connection.execute(sql.add_group_set, members)
 
     def _stage(self, people: Sequence[PersonRow]) -> None:
-        for statement in self._sql.clear:
+        for statement in (self._sql.clear_stage, self._sql.clear_resolved):
             self._connection.execute(statement)
         _load_stage(self._connection, people)
-        if self._sql.analyze is not None:
-            self._connection.execute(self._sql.analyze)
 
     def _rows_meet(self) -> bool:
         return bool(self._execute(self._sql.meetings).scalar_one())
@@ -173,7 +180,9 @@ class _Merge:
         if row["new_subscriptions"]:
             self._execute(self._sql.add_subscriptions)
         if row["changed_subscriptions"]:
-            changed = sum(self._execute(statement).rowcount for statement in self._sql.change_subscriptions)
+            changed = sum(
+                self._execute(statement).rowcount for statement in (self._sql.change_email, self._sql.change_sms)
+            )
             if changed != row["changed_subscriptions"]:
                 raise MergeConflict
         if row["new_subscriptions"] or row["changed_subscriptions"]:
@@ -200,187 +209,3 @@ def _load_stage(connection: Connection, people: Iterable[PersonRow]) -> None:
     with driver.cursor() as cursor, cursor.copy(f"COPY import_stage ({_STAGE_COLUMNS}) FROM STDIN") as copy:
         for row in people:
             copy.write_row(row)
-
-
-class _Statements:
-    """The statements of one merge, in the dialect at hand and in the order in which they run."""
-
-    def __init__(self, dialect: str, part: Part) -> None:
-        sqlite = dialect == "sqlite"
-        final = ", ".join(str(int(reason)) for reason in part.final_reasons)
-        json_type = "TEXT" if sqlite else "JSONB"
-        merged = "json_patch(r.fields, x.fields)" if sqlite else "jsonb_strip_nulls(r.fields || x.fields)"
-        stripped = "json_patch('{}', x.fields)" if sqlite else "jsonb_strip_nulls(x.fields)"
-        next_id = "(SELECT COALESCE(MAX(id), 0) FROM recipient) + k.seq" if sqlite else "nextval('recipient_id_seq')"
-        kept = "" if sqlite else " ON COMMIT DELETE ROWS"
-
-        self.create = [
-            text(f"CREATE TEMP TABLE IF NOT EXISTS {name} ({columns}){kept}")
-            for name, columns in {
-                "import_rule": "rule INTEGER, before INTEGER, after INTEGER",
-                "import_group_set": "group_set INTEGER, group_id BIGINT",
-                "import_stage": (
-                    f"seq INTEGER, email TEXT, mobile TEXT, fields {json_type}, list_id BIGINT,"
-                    " email_rule INTEGER, sms_rule INTEGER, group_set INTEGER, row_count INTEGER"
-                ),
-                "import_resolved": (
-                    "recipient_id BIGINT, is_new BOOLEAN, sms_recipient_id BIGINT, email TEXT, mobile TEXT,"
-                    f" fields {json_type}, list_id BIGINT, group_set INTEGER, row_count INTEGER, mobile_in_use BOOLEAN,"
-                    " email_before INTEGER, email_after INTEGER, sms_before INTEGER, sms_after INTEGER"
-                ),
-            }.items()
-        ]
-        self.clear_rules = [text("DELETE FROM import_rule"), text("DELETE FROM import_group_set")]
-        self.add_rule = text("INSERT INTO import_rule (rule, before, after) VALUES (:rule, :before, :after)")
-        self.add_group_set = text("INSERT INTO import_group_set (group_set, group_id) VALUES (:group_set, :group_id)")
-        clear = "DELETE FROM" if sqlite else "TRUNCATE"
-        self.clear = [text(f"{clear} import_stage"), text(f"{clear} import_resolved")]
-        self.analyze = None if sqlite else text("ANALYZE import_stage")
-
-        def state(subscription: str) -> str:
-            return (
-                f"CASE WHEN {subscription}.status IS NULL THEN 0"
-                f" WHEN {subscription}.status = 3 AND {subscription}.reason_type IN ({final}) THEN 4"
-                f" ELSE {subscription}.status END"
-            )
-
-        # Who is meant: the one with this e-mail address; failing that the one with this number, unless he has
-        # another address. The SMS channel belongs to whoever holds the number.
-        self.resolve = text(f"""
-            INSERT INTO import_resolved
-            SELECT t.recipient_id, t.is_new, COALESCE(t.holder_id, t.recipient_id), t.email,
-                   CASE WHEN t.holder_id IS NULL THEN t.mobile END,
-                   t.fields, t.list_id, t.group_set, t.row_count,
-                   t.holder_id IS NOT NULL AND t.holder_id <> t.recipient_id,
-                   CASE WHEN t.email_rule IS NOT NULL THEN t.email_before END, er.after,
-                   CASE WHEN t.sms_rule IS NOT NULL THEN t.sms_before END, sr.after
-            FROM (
-                SELECT k.*, COALESCE(k.known_id, {next_id}) AS recipient_id, k.known_id IS NULL AS is_new,
-                       {state("es")} AS email_before, {state("ss")} AS sms_before
-                FROM (
-                    SELECT s.*, m.id AS holder_id,
-                           COALESCE(e.id, CASE WHEN s.email IS NULL OR m.email IS NULL THEN m.id END) AS known_id
-                    FROM import_stage s
-                    LEFT JOIN recipient e ON e.account_id = :account AND e.email = s.email
-                    LEFT JOIN recipient m ON m.account_id = :account AND m.mobile = s.mobile
-                ) k
-                LEFT JOIN subscription es
-                  ON es.recipient_id = k.known_id AND es.list_id = k.list_id AND es.channel = 1
-                LEFT JOIN subscription ss
-                  ON ss.recipient_id = COALESCE(k.holder_id, k.known_id) AND ss.list_id = k.list_id AND ss.channel = 2
-            ) t
-            LEFT JOIN import_rule er ON er.rule = t.email_rule AND er.before = t.email_before
-            LEFT JOIN import_rule sr ON sr.rule = t.sms_rule AND sr.before = t.sms_before
-        """)
-        self.meetings = text("""
-            SELECT COUNT(*) <> COUNT(DISTINCT recipient_id)
-                OR COUNT(sms_after) <> COUNT(DISTINCT CASE WHEN sms_after IS NOT NULL THEN sms_recipient_id END)
-            FROM import_resolved
-        """)
-        self.count = text("""
-            SELECT COUNT(CASE WHEN is_new THEN 1 END) AS new_recipients,
-                   COUNT(CASE WHEN NOT is_new THEN 1 END) AS known_recipients,
-                   COUNT(CASE WHEN email_before = 0 AND email_after <> 0 THEN 1 END)
-                     + COUNT(CASE WHEN sms_before = 0 AND sms_after <> 0 THEN 1 END) AS new_subscriptions,
-                   COUNT(CASE WHEN email_before <> 0 AND email_after <> email_before THEN 1 END)
-                     + COUNT(CASE WHEN sms_before <> 0 AND sms_after <> sms_before THEN 1 END)
-                     AS changed_subscriptions,
-                   COUNT(CASE WHEN COALESCE(email_before, sms_before) = 0 THEN 1 END) AS new,
-                   SUM(CASE WHEN COALESCE(email_before, sms_before) = 0 THEN row_count - 1 ELSE row_count END)
-                     AS existing,
-                   SUM(CASE WHEN COALESCE(email_before, sms_before) IN (3, 4)
-                             AND COALESCE(email_after, sms_after) = COALESCE(email_before, sms_before)
-                            THEN row_count ELSE 0 END) AS left_unsubscribed,
-                   COUNT(CASE WHEN email_before IN (1, 2) AND email_after = 3 THEN 1 END)
-                     + COUNT(CASE WHEN sms_before IN (1, 2) AND sms_after = 3 THEN 1 END) AS unsubscribed,
-                   COUNT(CASE WHEN mobile_in_use THEN 1 END) AS mobile_in_use,
-                   COUNT(CASE WHEN email_before = 0 THEN 1 END) AS new_email,
-                   COUNT(CASE WHEN email_before <> 0 THEN 1 END) AS existing_email,
-                   COUNT(CASE WHEN email_before IN (3, 4) THEN 1 END) AS optout_email,
-                   COUNT(CASE WHEN sms_before = 0 THEN 1 END) AS new_mobile,
-                   COUNT(CASE WHEN sms_before <> 0 THEN 1 END) AS existing_mobile,
-                   COUNT(CASE WHEN sms_before IN (3, 4) THEN 1 END) AS optout_mobile
-            FROM import_resolved
-        """)
-        self.add_recipients = _timed(f"""
-            INSERT INTO recipient (id, account_id, email, mobile, fields, created_at, updated_at)
-            SELECT x.recipient_id, :account, x.email, x.mobile, {stripped}, :now, :now
-            FROM import_resolved x WHERE x.is_new
-        """)
-        self.update_recipients = _timed(f"""
-            UPDATE recipient AS r
-            SET fields = {merged}, email = COALESCE(r.email, x.email), mobile = COALESCE(x.mobile, r.mobile),
-                updated_at = :now
-            FROM import_resolved x
-            WHERE r.id = x.recipient_id AND NOT x.is_new
-              AND ({merged} <> r.fields OR (r.email IS NULL AND x.email IS NOT NULL)
-                   OR (x.mobile IS NOT NULL AND (r.mobile IS NULL OR r.mobile <> x.mobile)))
-        """)
-
-        def both_channels(columns: str, condition: str) -> str:
-            """Select from the resolved rows once per channel; `{}` stands for the channel's name."""
-            halves = (("email", "1", "recipient_id"), ("sms", "2", "sms_recipient_id"))
-            return " UNION ALL ".join(
-                f"SELECT {recipient} AS recipient_id, list_id, {number} AS channel, {columns.format(name)}"
-                f" FROM import_resolved WHERE {condition.format(name)}"
-                for name, number, recipient in halves
-            )
-
-        started = both_channels("{0}_after AS after", "{0}_before = 0 AND {0}_after <> 0")
-        self.add_subscriptions = _timed(f"""
-            INSERT INTO subscription (recipient_id, list_id, channel, status, subscribed_at, changed_at,
-                                      unsubscribed_at, reason_type, source)
-            SELECT recipient_id, list_id, channel, after, CASE WHEN after = 1 THEN CAST(:now AS {_TIME[dialect]}) END,
-                   :now, CASE WHEN after = 3 THEN CAST(:now AS {_TIME[dialect]}) END,
-                   CASE WHEN after = 3 THEN CAST(:reason AS INTEGER) END, :source
-            FROM ({started}) c
-        """)
-        self.change_subscriptions = [
-            _timed(f"""
-                UPDATE subscription AS s
-                SET status = x.{name}_after, changed_at = :now,
-                    subscribed_at = CASE WHEN x.{name}_after = 1 THEN CAST(:now AS {_TIME[dialect]})
-                                         ELSE s.subscribed_at END,
-                    unsubscribed_at = CASE WHEN x.{name}_after = 3 THEN CAST(:now AS {_TIME[dialect]}) END,
-                    reason_type = CASE WHEN x.{name}_after = 3 THEN CAST(:reason AS INTEGER) END,
-                    reason_subtype = NULL, message_id = NULL, source = :source
-                FROM import_resolved x
-                WHERE s.recipient_id = x.{recipient} AND s.list_id = x.list_id AND s.channel = {number}
-                  AND x.{name}_before <> 0 AND x.{name}_after <> x.{name}_before
-                  AND {state("s")} = x.{name}_before
-            """)
-            for name, number, recipient in (("email", 1, "recipient_id"), ("sms", 2, "sms_recipient_id"))
-        ]
-        moved = both_channels("{0}_before AS before, {0}_after AS after", "{0}_after <> {0}_before")
-        self.add_history = _timed(f"""
-            INSERT INTO history (account_id, recipient_id, list_id, channel, at, old_status, new_status,
-                                 reason_type, source, import_id)
-            SELECT :account, recipient_id, list_id, channel, :now,
-                   CASE before WHEN 0 THEN NULL WHEN 4 THEN 3 ELSE before END, after,
-                   CASE WHEN after = 3 THEN CAST(:reason AS INTEGER) END, :source, :import
-            FROM ({moved}) c
-        """)
-        self.remove_groups = text("""
-            DELETE FROM group_member
-            WHERE (recipient_id, group_id) IN (
-                SELECT x.recipient_id, g.id FROM import_resolved x JOIN list_group g ON g.list_id = x.list_id
-                WHERE NOT EXISTS (
-                    SELECT 1 FROM import_group_set n WHERE n.group_set = x.group_set AND n.group_id = g.id
-                )
-            )
-        """)
-        self.add_groups = text("""
-            INSERT INTO group_member (recipient_id, group_id)
-            SELECT x.recipient_id, n.group_id
-            FROM import_resolved x JOIN import_group_set n ON n.group_set = x.group_set
-            WHERE true
-            ON CONFLICT DO NOTHING
-        """)
-
-
-_TIME = {"sqlite": "TEXT", "postgresql": "TIMESTAMPTZ"}
-
-
-def _timed(statement: str) -> TextClause:
-    clause = text(statement)
-    return clause.bindparams(bindparam("now", type_=UtcDateTime)) if ":now" in statement else clause

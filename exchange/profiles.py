@@ -22,6 +22,8 @@ class Profile:
     """Everything that has been agreed about the files of one folder."""
 
     format: FileFormat = "csv"
+    grammar: Mapping[str, str] = field(default_factory=dict)
+    """With format "xml": the arguments of `exchange.recipient_xml.XmlGrammar`, by name."""
     encoding: Encoding = "utf-8"
     """As declared by the sender; a byte order mark in the file is recognised in any case."""
     separator: str | None = None

@@ -9,11 +9,17 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, func, literal, or_, select
+from sqlalchemy.exc import DBAPIError
+
+from db.engine import Database
+from db.types import UtcDateTime
 
 LEASE = timedelta(seconds=15)
 MAX_ATTEMPTS = 3
@@ -42,6 +48,9 @@ class RunTable:
         """
         now = datetime.now(UTC)
         columns = self.table.c
+        if connection.dialect.name == "postgresql":
+            # Conditions may look at other runs, so two claims must not be decided at the same moment.
+            connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(self.table.name))))
         free = or_(
             columns.state == self.queued,
             (columns.state == self.running)
@@ -61,7 +70,7 @@ class RunTable:
                 attempts=columns.attempts + 1,
                 lease_owner=owner,
                 lease_until=now + LEASE,
-                started_at=now,
+                started_at=func.coalesce(columns.started_at, literal(now, UtcDateTime)),
             )
         )
         return int(run_id)
@@ -81,6 +90,13 @@ class RunTable:
             connection, run_id, owner, state=state, finished_at=datetime.now(UTC), **values
         ) and self._release(connection, run_id)
 
+    def requeue(self, connection: Connection, run_id: int, owner: str) -> bool:
+        """Put a claimed run back into the queue, as if it had not been claimed; False when it is someone else's."""
+        attempts = self.table.c.attempts - 1
+        return self.renew(connection, run_id, owner, state=self.queued, attempts=attempts) and self._release(
+            connection, run_id
+        )
+
     def _release(self, connection: Connection, run_id: int) -> bool:
         released = self.table.update().where(self.table.c.id == run_id).values(lease_owner=None, lease_until=None)
         return connection.execute(released).rowcount == 1
@@ -92,6 +108,29 @@ class RunTable:
         return [owner for owner in owners if owner is not None and _is_dead(owner)]
 
 
+class LeaseKeeper:
+    """Renews a claim every few seconds from a thread of its own, while a `with` block lasts."""
+
+    def __init__(self, database: Database, runs: RunTable, run_id: int, owner: str) -> None:
+        self._renewing = (database, runs, run_id, owner)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"lease-{runs.table.name}-{run_id}", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        database, runs, run_id, owner = self._renewing
+        while not self._stop.wait(LEASE.total_seconds() / 3):
+            # A renewal that fails is not the end: the next may not, and the owner finds out when it writes.
+            with suppress(DBAPIError), database.write() as connection:
+                runs.renew(connection, run_id, owner)
+
+
 def _is_dead(owner: str) -> bool:
     host, process, _nonce = owner.rsplit(":", 2)
     if host != socket.gethostname():
@@ -101,5 +140,5 @@ def _is_dead(owner: str) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        return False
+        pass  # somebody else's process, but a living one
     return False

@@ -41,6 +41,8 @@ class ImportRequest:
     """Set when the same content must not be imported twice from one feed."""
     feed_id: int | None = None
     arrival_id: int | None = None
+    dry_run: bool = False
+    """Do everything except keeping it."""
 
 
 def enqueue_import(connection: Connection, request: ImportRequest, *, state: ImportState = "queued") -> int:
@@ -58,6 +60,7 @@ def enqueue_import(connection: Connection, request: ImportRequest, *, state: Imp
             profile=request.profile.to_dict(),
             size=request.size,
             sha256=request.sha256,
+            dry_run=request.dry_run,
             state=state,
             counters={},
             created_at=datetime.now(UTC),

@@ -71,7 +71,7 @@ def upgrade() -> None:
     op.create_index(
         "uq_recipient_email",
         "recipient",
-        ["account_id", "email"],
+        ["email", "account_id"],
         unique=True,
         sqlite_where=sa.text("email IS NOT NULL"),
         postgresql_where=sa.text("email IS NOT NULL"),
@@ -79,7 +79,7 @@ def upgrade() -> None:
     op.create_index(
         "uq_recipient_external_key",
         "recipient",
-        ["account_id", "external_key"],
+        ["external_key", "account_id"],
         unique=True,
         sqlite_where=sa.text("external_key IS NOT NULL"),
         postgresql_where=sa.text("external_key IS NOT NULL"),
@@ -87,7 +87,7 @@ def upgrade() -> None:
     op.create_index(
         "uq_recipient_mobile",
         "recipient",
-        ["account_id", "mobile"],
+        ["mobile", "account_id"],
         unique=True,
         sqlite_where=sa.text("mobile IS NOT NULL"),
         postgresql_where=sa.text("mobile IS NOT NULL"),

@@ -1,0 +1,262 @@
+"""The statements of `db.merge`, in the order in which they run; SQLite and PostgreSQL differ in a few words only.
+
+`{name}` in a statement is one of those words, `:name` a parameter. A state is 0 for no subscription, 1 to 3 as
+stored, 4 for unsubscribed because of a final reason. Channel 1 is e-mail, 2 SMS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cache
+from types import SimpleNamespace
+
+from sqlalchemy import TextClause, bindparam, text
+
+from db.types import UtcDateTime
+
+_SQLITE = {
+    "json": "TEXT",
+    "instant": "TEXT",
+    "on_commit": "",
+    "clear": "DELETE FROM",
+    "fence": "LIMIT -1",
+    # Nobody else adds recipients while this transaction has the write lock.
+    "next_id": "(SELECT COALESCE(MAX(id), 0) FROM recipient) + k.seq",
+    "merged": "json_patch(r.fields, x.fields)",
+    "stripped": "json_patch('{}', x.fields)",
+}
+_POSTGRESQL = {
+    "json": "JSONB",
+    "instant": "TIMESTAMPTZ",
+    "on_commit": "ON COMMIT DELETE ROWS",
+    "clear": "TRUNCATE",
+    "fence": "OFFSET 0",
+    "next_id": "nextval('recipient_id_seq')",
+    "merged": "jsonb_strip_nulls(r.fields || x.fields)",
+    "stripped": "jsonb_strip_nulls(x.fields)",
+}
+
+# A part is small beside the tables and meets them by unique keys. A planner that has no statistics yet, as
+# while a large file comes in, would rather read whole tables for every part.
+LOOK_UP_BY_INDEX = """
+    SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+           set_config('enable_seqscan', 'off', true), set_config('enable_material', 'off', true),
+           set_config('jit', 'off', true)
+"""
+
+# What each transition (rule) makes of each state.
+CREATE_RULE = "CREATE TEMP TABLE IF NOT EXISTS import_rule (rule INTEGER, before INTEGER, after INTEGER) {on_commit}"
+
+# Which groups a set of groups has.
+CREATE_GROUP_SET = """
+    CREATE TEMP TABLE IF NOT EXISTS import_group_set (group_set INTEGER, group_id BIGINT) {on_commit}
+"""
+
+INDEX_GROUP_SET = "CREATE INDEX IF NOT EXISTS import_group_set_index ON import_group_set (group_set)"
+
+# The people of a part, one row each, as the file tells.
+CREATE_STAGE = """
+    CREATE TEMP TABLE IF NOT EXISTS import_stage (
+        seq INTEGER, email TEXT, mobile TEXT, fields {json}, list_id BIGINT,
+        email_rule INTEGER, sms_rule INTEGER, group_set INTEGER, row_count INTEGER
+    ) {on_commit}
+"""
+
+# The same people, with who they are and what their states are and will be.
+CREATE_RESOLVED = """
+    CREATE TEMP TABLE IF NOT EXISTS import_resolved (
+        recipient_id BIGINT, is_new BOOLEAN, sms_recipient_id BIGINT, email TEXT, mobile TEXT, fields {json},
+        list_id BIGINT, group_set INTEGER, row_count INTEGER, mobile_in_use BOOLEAN,
+        email_before INTEGER, email_after INTEGER, sms_before INTEGER, sms_after INTEGER
+    ) {on_commit}
+"""
+
+CLEAR_RULE = "{clear} import_rule"
+CLEAR_GROUP_SET = "{clear} import_group_set"
+CLEAR_STAGE = "{clear} import_stage"
+CLEAR_RESOLVED = "{clear} import_resolved"
+
+ADD_RULE = "INSERT INTO import_rule (rule, before, after) VALUES (:rule, :before, :after)"
+ADD_GROUP_SET = "INSERT INTO import_group_set (group_set, group_id) VALUES (:group_set, :group_id)"
+
+# Who is meant: the one with this e-mail address; failing that the one with this number, unless he has another
+# address. The SMS channel belongs to whoever holds the number. A number that somebody else holds is not stored.
+# Look-ups are scalar subqueries, each behind a fence, so that no planner turns them into joins of whole tables or
+# computes one twice.
+RESOLVE = """
+    INSERT INTO import_resolved
+    SELECT t.recipient_id, t.is_new, t.sms_recipient_id, t.email, CASE WHEN t.holder_id IS NULL THEN t.mobile END,
+           t.fields, t.list_id, t.group_set, t.row_count, t.holder_id IS NOT NULL AND t.holder_id <> t.recipient_id,
+           t.email_before, (SELECT after FROM import_rule WHERE rule = t.email_rule AND before = t.email_before),
+           t.sms_before, (SELECT after FROM import_rule WHERE rule = t.sms_rule AND before = t.sms_before)
+    FROM (
+        SELECT i.*,
+               CASE WHEN i.email_rule IS NOT NULL THEN COALESCE((
+                   SELECT {state} FROM subscription s
+                   WHERE s.recipient_id = i.known_id AND s.list_id = i.list_id AND s.channel = 1
+               ), 0) END AS email_before,
+               CASE WHEN i.sms_rule IS NOT NULL THEN COALESCE((
+                   SELECT {state} FROM subscription s
+                   WHERE s.recipient_id = i.sms_recipient_id AND s.list_id = i.list_id AND s.channel = 2
+               ), 0) END AS sms_before
+        FROM (
+            SELECT n.*, COALESCE(n.holder_id, n.recipient_id) AS sms_recipient_id
+            FROM (
+                SELECT k.*, COALESCE(k.known_id, {next_id}) AS recipient_id, k.known_id IS NULL AS is_new
+                FROM (
+                    SELECT h.*, COALESCE(
+                        (SELECT r.id FROM recipient r WHERE r.email = h.email AND r.account_id = :account),
+                        (SELECT r.id FROM recipient r WHERE r.id = h.holder_id AND (h.email IS NULL OR r.email IS NULL))
+                    ) AS known_id
+                    FROM (
+                        SELECT p.*, (
+                            SELECT r.id FROM recipient r WHERE r.mobile = p.mobile AND r.account_id = :account
+                        ) AS holder_id
+                        FROM import_stage p {fence}
+                    ) h {fence}
+                ) k {fence}
+            ) n {fence}
+        ) i {fence}
+    ) t
+"""
+
+# Whether two rows turned out to be one person: such a part must be merged in smaller pieces.
+MEETINGS = """
+    SELECT COUNT(*) <> COUNT(DISTINCT recipient_id)
+        OR COUNT(sms_after) <> COUNT(DISTINCT CASE WHEN sms_after IS NOT NULL THEN sms_recipient_id END)
+    FROM import_resolved
+"""
+
+# What there is to write, and what is reported. A row with an e-mail address counts by its e-mail subscription.
+COUNT = """
+    SELECT COUNT(CASE WHEN is_new THEN 1 END) AS new_recipients,
+           COUNT(CASE WHEN NOT is_new THEN 1 END) AS known_recipients,
+           COUNT(CASE WHEN email_before = 0 AND email_after <> 0 THEN 1 END)
+             + COUNT(CASE WHEN sms_before = 0 AND sms_after <> 0 THEN 1 END) AS new_subscriptions,
+           COUNT(CASE WHEN email_before <> 0 AND email_after <> email_before THEN 1 END)
+             + COUNT(CASE WHEN sms_before <> 0 AND sms_after <> sms_before THEN 1 END) AS changed_subscriptions,
+           COUNT(CASE WHEN before = 0 THEN 1 END) AS new,
+           SUM(CASE WHEN before = 0 THEN row_count - 1 ELSE row_count END) AS existing,
+           SUM(CASE WHEN before IN (3, 4) AND after = before THEN row_count ELSE 0 END) AS left_unsubscribed,
+           COUNT(CASE WHEN email_before IN (1, 2) AND email_after = 3 THEN 1 END)
+             + COUNT(CASE WHEN sms_before IN (1, 2) AND sms_after = 3 THEN 1 END) AS unsubscribed,
+           COUNT(CASE WHEN mobile_in_use THEN 1 END) AS mobile_in_use,
+           COUNT(CASE WHEN email_before = 0 THEN 1 END) AS new_email,
+           COUNT(CASE WHEN email_before <> 0 THEN 1 END) AS existing_email,
+           COUNT(CASE WHEN email_before IN (3, 4) THEN 1 END) AS optout_email,
+           COUNT(CASE WHEN sms_before = 0 THEN 1 END) AS new_mobile,
+           COUNT(CASE WHEN sms_before <> 0 THEN 1 END) AS existing_mobile,
+           COUNT(CASE WHEN sms_before IN (3, 4) THEN 1 END) AS optout_mobile
+    FROM (
+        SELECT r.*, COALESCE(email_before, sms_before) AS before, COALESCE(email_after, sms_after) AS after
+        FROM import_resolved r
+    ) c
+"""
+
+ADD_RECIPIENTS = """
+    INSERT INTO recipient (id, account_id, email, mobile, fields, created_at, updated_at)
+    SELECT x.recipient_id, :account, x.email, x.mobile, {stripped}, :now, :now
+    FROM import_resolved x WHERE x.is_new
+"""
+
+# Only rows that change are written; its row count is the number of updated recipients.
+UPDATE_RECIPIENTS = """
+    UPDATE recipient AS r
+    SET fields = {merged}, email = COALESCE(r.email, x.email), mobile = COALESCE(x.mobile, r.mobile),
+        updated_at = :now
+    FROM import_resolved x
+    WHERE r.id = x.recipient_id AND NOT x.is_new
+      AND ({merged} <> r.fields OR (r.email IS NULL AND x.email IS NOT NULL)
+           OR (x.mobile IS NOT NULL AND (r.mobile IS NULL OR r.mobile <> x.mobile)))
+"""
+
+ADD_SUBSCRIPTIONS = """
+    INSERT INTO subscription (recipient_id, list_id, channel, status, subscribed_at, changed_at, unsubscribed_at,
+                              reason_type, source)
+    SELECT recipient_id, list_id, channel, after, CASE WHEN after = 1 THEN CAST(:now AS {instant}) END, :now,
+           CASE WHEN after = 3 THEN CAST(:now AS {instant}) END, CASE WHEN after = 3 THEN CAST(:reason AS INTEGER) END,
+           :source
+    FROM (
+        SELECT recipient_id, list_id, 1 AS channel, email_after AS after
+        FROM import_resolved WHERE email_before = 0 AND email_after <> 0
+        UNION ALL
+        SELECT sms_recipient_id, list_id, 2, sms_after
+        FROM import_resolved WHERE sms_before = 0 AND sms_after <> 0
+    ) c
+"""
+
+# The state is checked again, so that somebody who unsubscribed a moment ago stays unsubscribed; the row count
+# then differs from the one expected.
+_CHANGE_SUBSCRIPTIONS = """
+    UPDATE subscription AS s
+    SET status = x.%(name)s_after, changed_at = :now,
+        subscribed_at = CASE WHEN x.%(name)s_after = 1 THEN CAST(:now AS {instant}) ELSE s.subscribed_at END,
+        unsubscribed_at = CASE WHEN x.%(name)s_after = 3 THEN CAST(:now AS {instant}) END,
+        reason_type = CASE WHEN x.%(name)s_after = 3 THEN CAST(:reason AS INTEGER) END,
+        reason_subtype = NULL, message_id = NULL, source = :source
+    FROM import_resolved x
+    WHERE s.recipient_id = x.%(recipient)s AND s.list_id = x.list_id AND s.channel = %(channel)s
+      AND x.%(name)s_before <> 0 AND x.%(name)s_after <> x.%(name)s_before AND {state} = x.%(name)s_before
+"""
+CHANGE_EMAIL = _CHANGE_SUBSCRIPTIONS % {"name": "email", "recipient": "recipient_id", "channel": 1}
+CHANGE_SMS = _CHANGE_SUBSCRIPTIONS % {"name": "sms", "recipient": "sms_recipient_id", "channel": 2}
+
+ADD_HISTORY = """
+    INSERT INTO history (account_id, recipient_id, list_id, channel, at, old_status, new_status, reason_type, source,
+                         import_id)
+    SELECT :account, recipient_id, list_id, channel, :now,
+           CASE before WHEN 0 THEN NULL WHEN 4 THEN 3 ELSE before END, after,
+           CASE WHEN after = 3 THEN CAST(:reason AS INTEGER) END, :source, :import
+    FROM (
+        SELECT recipient_id, list_id, 1 AS channel, email_before AS before, email_after AS after
+        FROM import_resolved WHERE email_after <> email_before
+        UNION ALL
+        SELECT sms_recipient_id, list_id, 2, sms_before, sms_after
+        FROM import_resolved WHERE sms_after <> sms_before
+    ) c
+"""
+
+# Out of the list's groups that are not among the row's.
+REMOVE_GROUPS = """
+    DELETE FROM group_member
+    WHERE (recipient_id, group_id) IN (
+        SELECT x.recipient_id, g.id FROM import_resolved x JOIN list_group g ON g.list_id = x.list_id
+        WHERE NOT EXISTS (
+            SELECT 1 FROM import_group_set n WHERE n.group_set = x.group_set AND n.group_id = g.id
+        )
+    )
+"""
+
+ADD_GROUPS = """
+    INSERT INTO group_member (recipient_id, group_id)
+    SELECT x.recipient_id, n.group_id
+    FROM import_resolved x JOIN import_group_set n ON n.group_set = x.group_set
+    WHERE true
+    ON CONFLICT DO NOTHING
+"""
+
+_STATE = "CASE WHEN s.status = 3 AND s.reason_type IN ({0}) THEN 4 ELSE s.status END"
+
+
+@cache
+def load_statements(dialect: str, final_reasons: Collection[int]) -> SimpleNamespace:
+    """Return every statement by its name in lower case, for "sqlite" or "postgresql".
+
+    Args:
+        dialect: name of the dialect.
+        final_reasons: reason types that no import undoes.
+    """
+    reasons = ", ".join(str(int(reason)) for reason in final_reasons)
+    words = {**(_SQLITE if dialect == "sqlite" else _POSTGRESQL), "state": _STATE.format(reasons)}
+    return SimpleNamespace(
+        **{
+            name.lower(): _prepare(value.format(**words))
+            for name, value in globals().items()
+            if name.isupper() and name[0] != "_"
+        }
+    )
+
+
+def _prepare(statement: str) -> TextClause:
+    clause = text(statement)
+    return clause.bindparams(bindparam("now", type_=UtcDateTime)) if ":now" in statement else clause
