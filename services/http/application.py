@@ -1,0 +1,109 @@
+"""The one WSGI application: SOAP services by exact path, everything else through Flask, and always an answer."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from flask import Flask, request
+
+from db.engine import Database
+from jobs.storage import Storage
+from services.contracts import SERVICES
+from services.http.bodies import BodyTooLarge
+from services.http.failures import describe_failure
+from services.http.health import create_health_pages
+from services.http.metrics import REQUESTS
+from services.http.options import HttpOptions
+from services.mailup.pages import create_pages
+from services.resources import Resources
+from services.soap.endpoint import SoapEndpoint
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = structlog.get_logger()
+
+__all__ = ["HttpOptions", "create_application"]
+
+_SLASHES = re.compile(r"//+")
+_IIS_PATH = re.compile(r"\.as[mp]x?(/|$)", re.IGNORECASE)
+_ENDPOINT = "listbridge.endpoint"
+_OTHER = "other"
+
+
+def create_application(database: Database, storage: Storage, options: HttpOptions) -> WSGIApplication:
+    """Return the application with everything it serves.
+
+    Args:
+        database: of the newest schema.
+        storage: prepared.
+        options: limits and trust.
+    """
+    resources = Resources(database, storage)
+    endpoints: dict[str, tuple[str, SoapEndpoint]] = {}
+    for service in SERVICES:
+        endpoint = SoapEndpoint(service, resources, options)
+        endpoints.update({path.lower(): (service.name, endpoint) for path in service.paths})
+    return _Application(endpoints, _create_flask(resources, options))
+
+
+def _create_flask(resources: Resources, options: HttpOptions) -> Flask:
+    flask = Flask("listbridge", static_folder=None, template_folder=None)
+    # Exceptions go on to the catch-all, whose log entry has no data of callers in it.
+    flask.config["PROPAGATE_EXCEPTIONS"] = True
+    flask.before_request(_count_endpoint)
+    flask.register_blueprint(create_health_pages(resources))
+    flask.register_blueprint(create_pages(resources, options))
+    return flask
+
+
+class _Application:
+    """Normalises paths, dispatches, counts, and answers 500 when everything else failed."""
+
+    def __init__(self, endpoints: dict[str, tuple[str, SoapEndpoint]], flask: Flask) -> None:
+        self._endpoints = endpoints
+        self._flask = flask
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        status = "500"
+        environ[_ENDPOINT] = _OTHER
+
+        def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal status
+            status = line[:3]
+            return start_response(line, headers, exc_info) if exc_info else start_response(line, headers)
+
+        try:
+            path = environ["PATH_INFO"] = _normalise_path(environ.get("PATH_INFO", ""))
+            name, inner = self._endpoints.get(path, (_OTHER, self._flask.wsgi_app))
+            environ[_ENDPOINT] = name
+            return inner(environ, start)
+        except BodyTooLarge:
+            return _give_up(start, "413 Content Too Large")
+        except Exception as error:
+            log.error("request_failed", endpoint=environ[_ENDPOINT], **describe_failure(error))
+            return _give_up(start, "500 Internal Server Error")
+        finally:
+            endpoint = environ[_ENDPOINT]
+            REQUESTS.labels(endpoint, status).inc()
+            log.debug("request", method=environ.get("REQUEST_METHOD"), endpoint=endpoint, status=int(status))
+
+
+def _give_up(start_response: Callable[..., Any], status: str) -> list[bytes]:
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8")], sys.exc_info())
+    return [status.encode()]
+
+
+def _count_endpoint() -> None:
+    """Tell the outer application which page was found, so that it counts by page and not by path."""
+    request.environ[_ENDPOINT] = request.endpoint or _OTHER
+
+
+def _normalise_path(path: str) -> str:
+    """Collapse repeated slashes; the pages that IIS served are found in any case, as IIS does."""
+    path = _SLASHES.sub("/", path) or "/"
+    return path.lower() if _IIS_PATH.search(path) else path

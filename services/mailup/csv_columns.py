@@ -1,0 +1,48 @@
+"""Names that MailUp files and accounts use for columns and fields (specification §0, §4.2)."""
+
+from __future__ import annotations
+
+COLUMN_NAMES: dict[str, str] = {
+    "111": "email",
+    "222": "prefix",
+    "333": "number",
+    "444": "mobile",
+    "idList": "list",
+    "IdGroup": "group",
+    "ExternalGroupName": "group_name",
+    "optout": "status",
+}
+"""Header cells and the role each stands for, as `exchange.profiles.ROLES` names them."""
+
+DEFAULT_FIELDS: dict[int, str] = {
+    1: "nome",
+    2: "cognome",
+    3: "azienda",
+    4: "città",
+    5: "provincia",
+    6: "cap",
+    7: "regione",
+    8: "paese",
+    9: "indirizzo",
+    10: "fax",
+    11: "telefono",
+    12: "IDCliente",
+    13: "IDUltimoOrdine",
+    14: "DataUltimoOrdine",
+    15: "TotaleUltimoOrdine",
+    16: "IDProdottiUltimoOrdine",
+    17: "IDCategorieUltimoOrdine",
+    18: "DataUltimoOrdineSpedito",
+    19: "IDUltimoOrdineSpedito",
+    20: "DataCarrelloAbbandonato",
+    21: "TotaleCarrelloAbbandonato",
+    22: "IDCarrelloAbbandonato",
+    23: "TotaleFatturato",
+    24: "TotaleFatturatoUltimi12Mesi",
+    25: "TotaleFatturatoUltimi30gg",
+    26: "IDTuttiProdottiAcquistati",
+}
+"""Names of the personal data fields of a new account, by number."""
+
+MAX_FIELD = 39
+"""Fields are called campo1 … campo39."""

@@ -1,0 +1,267 @@
+"""Starts imports of one recipient document into several lists (specification §2.1-2.5)."""
+
+from __future__ import annotations
+
+import io
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
+
+import structlog
+from sqlalchemy import Connection, select
+
+from audience.accounts import Account
+from audience.errors import UnknownList
+from audience.lists import MailingList, fields_of, find_list, find_list_by_guid
+from db.tables import account as account_table
+from db.tables import import_run
+from exchange.errors import FileRefused
+from exchange.profiles import Channels, Profile
+from exchange.recipient_xml import XmlRows
+from jobs.queue import ImportRequest, SpooledFile, enqueue_import, spool
+from jobs.storage import Storage, sync_directory
+from services.mailup.recipient_grammar import GRAMMAR
+from services.mailup.results import Refusal
+from services.resources import Resources
+
+log = structlog.get_logger()
+
+UNKNOWN_LIST = -101
+INVALID_GUID = -102
+INVALID_IMPORT_TYPE = -400
+INVALID_DOCUMENT = -402
+NOT_CREATED = -403
+COUNTS_DIFFER = -450
+BUSY_SAME_LIST = -601
+BUSY_OTHER_LIST = -602
+
+MAX_TARGETS = 1000
+
+SOURCE = "soap"
+FILE_NAME = "StartImportProcesses.xml"
+
+_GUID = re.compile(r"\{?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\}?", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+_CHANNELS: dict[int, Channels] = {
+    0: "both",
+    1: "email",
+    2: "sms",
+    3: "both",
+    4: "email",
+    5: "sms",
+    6: "both",
+    7: "both",
+}
+_CLEARING_TYPES = (4, 5, 6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportFlags:
+    """How recipients are imported, as the caller says it."""
+
+    import_type: int
+    as_pending: bool
+    confirm_email: bool
+    as_opt_out: bool
+    force_opt_in: bool
+    replace_groups: bool
+
+    def profile(self) -> Profile:
+        """Return the same in general terms, without groups.
+
+        Raises:
+            Refusal: the import type is not 0 to 7.
+        """
+        channels = _CHANNELS.get(self.import_type)
+        if channels is None:
+            raise Refusal(INVALID_IMPORT_TYPE)
+        return Profile(
+            format="xml",
+            grammar=asdict(GRAMMAR),
+            channels=channels,
+            empty_values="clear" if self.import_type in _CLEARING_TYPES else "keep",
+            status="unsubscribed" if self.as_opt_out else "subscribed",
+            # There are no confirmation requests by SMS.
+            confirm=self.confirm_email and channels != "sms",
+            change_pending=self.as_pending,
+            resubscribe=self.force_opt_in,
+            replace_groups=self.replace_groups,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A list that was asked for, and the groups in it."""
+
+    number: str
+    guid: str
+    groups: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What became of one target: the number of its import, or 0 and an error code."""
+
+    process: int
+    list_number: int
+    code: int = 0
+
+
+def read_targets(list_ids: str | None, list_guids: str | None, group_ids: str | None) -> list[Target]:
+    """Take apart the parallel lists of numbers, GUIDs and groups (specification §2.4).
+
+    Raises:
+        Refusal: their lengths differ, no list is given at all, or more than `MAX_TARGETS`.
+    """
+    numbers, guids = _split(list_ids), _split(list_guids)
+    groups = [_read_groups(item) for item in _split(group_ids)]
+    count = max(len(numbers), len(guids))
+    if not count:
+        raise Refusal(UNKNOWN_LIST)
+    if count > MAX_TARGETS:
+        raise Refusal(NOT_CREATED)
+    if (numbers and guids and len(numbers) != len(guids)) or len(groups) > count:
+        raise Refusal(COUNTS_DIFFER)
+    aligned = zip_longest(numbers, guids, groups)
+    return [Target(number or "", guid or "", group or ()) for number, guid, group in aligned]
+
+
+def _split(text: str | None) -> list[str]:
+    text = (text or "").strip().removesuffix(";")
+    return [item.strip() for item in text.split(";")] if text else []
+
+
+def _read_groups(text: str) -> tuple[int, ...]:
+    return tuple(int(item) for item in map(str.strip, text.split(",")) if _NUMBER.fullmatch(item))
+
+
+def find_target(connection: Connection, account_id: int, number: str, guid: str) -> MailingList:
+    """Return the list meant by a number, a GUID or both, which then must fit.
+
+    Raises:
+        Refusal: the GUID is malformed, or there is no such list in this account.
+    """
+    if guid and not _GUID.fullmatch(guid):
+        raise Refusal(INVALID_GUID)
+    try:
+        if number and _NUMBER.fullmatch(number):
+            return find_list(connection, account_id, int(number), guid or None)
+        found = find_list_by_guid(connection, guid)
+    except UnknownList:
+        raise Refusal(UNKNOWN_LIST) from None
+    if number or found.account_id != account_id:
+        raise Refusal(UNKNOWN_LIST)
+    return found
+
+
+def start_imports(
+    resources: Resources, account: Account, targets: Sequence[Target], document: str, flags: ImportFlags
+) -> list[Started]:
+    """Put one import for each list into the queue; they are durable when this returns.
+
+    Raises:
+        Refusal: nothing was started.
+    """
+    profile = flags.profile()
+    content = document.encode()
+    with resources.database.read() as connection:
+        resolved = [_resolve(connection, account.id, target) for target in targets]
+        found = [mailing for mailing in resolved if isinstance(mailing, MailingList)]
+        _check_idle(connection, account.id, found)
+        fields = fields_of(connection, account.id)
+    _check_document(content, profile, {name.lower(): str(number) for number, name in fields.items()})
+    with _spooled_copies(resources.storage, content, len(found)) as copies, resources.database.write() as connection:
+        # Calls of one account pass one by one, so that two at the same moment do not both find it idle.
+        connection.execute(select(account_table.c.id).where(account_table.c.id == account.id).with_for_update())
+        _check_idle(connection, account.id, found)
+        return [
+            _start(connection, target, mailing, replace(profile, groups=target.groups), copies)
+            for target, mailing in zip(targets, resolved, strict=True)
+        ]
+
+
+def _resolve(connection: Connection, account_id: int, target: Target) -> MailingList | int:
+    try:
+        return find_target(connection, account_id, target.number, target.guid)
+    except Refusal as refusal:
+        return refusal.code
+
+
+def _start(
+    connection: Connection, target: Target, mailing: MailingList | int, profile: Profile, copies: list[SpooledFile]
+) -> Started:
+    if isinstance(mailing, int):
+        return Started(0, int(target.number) if _NUMBER.fullmatch(target.number) else 0, mailing)
+    copy = copies.pop()
+    request = ImportRequest(
+        account_id=mailing.account_id,
+        list_id=mailing.id,
+        profile=profile,
+        source=SOURCE,
+        file_name=FILE_NAME,
+        spool_name=copy.name,
+        size=copy.size,
+    )
+    import_id = enqueue_import(connection, request)
+    process = connection.execute(select(import_run.c.number).where(import_run.c.id == import_id)).scalar_one()
+    return Started(process, mailing.number)
+
+
+def _check_idle(connection: Connection, account_id: int, wanted: Iterable[MailingList]) -> None:
+    """Refuse while an import of the account runs, or one that was started here waits (specification §2.5)."""
+    waiting = (import_run.c.state == "queued") & (import_run.c.source == SOURCE)
+    query = select(import_run.c.list_id).where(
+        import_run.c.account_id == account_id, waiting | (import_run.c.state == "running")
+    )
+    busy = set(connection.execute(query).scalars())
+    if busy:
+        same = any(mailing.id in busy for mailing in wanted)
+        raise Refusal(BUSY_SAME_LIST if same else BUSY_OTHER_LIST)
+
+
+def _check_document(content: bytes, profile: Profile, field_numbers: Mapping[str, str]) -> None:
+    """Read the document once, as the import will, so that the caller hears of errors now."""
+    rows = XmlRows(lambda: io.BytesIO(content), profile, field_numbers, GRAMMAR)
+    try:
+        next(rows.batches(1), None)
+    except FileRefused:
+        raise Refusal(INVALID_DOCUMENT) from None
+
+
+@contextmanager
+def _spooled_copies(storage: Storage, content: bytes, count: int) -> Iterator[list[SpooledFile]]:
+    """Spool a document once and name it once for each import; the names go when the block fails.
+
+    Raises:
+        Refusal: there is no room.
+    """
+    copies: list[SpooledFile] = []
+    try:
+        if count:
+            copies.append(_spool(storage, content))
+        for _ in range(count - 1):
+            copies.append(_link(storage, copies[0]))
+        sync_directory(storage.imports)
+        yield list(copies)
+    except BaseException:
+        for copy in copies:
+            (storage.imports / copy.name).unlink(missing_ok=True)
+        raise
+
+
+def _spool(storage: Storage, content: bytes) -> SpooledFile:
+    try:
+        if storage.has_room():
+            return spool(storage, io.BytesIO(content))
+    except OSError as error:
+        log.error("import_not_spooled", error=type(error).__name__)
+    raise Refusal(NOT_CREATED)
+
+
+def _link(storage: Storage, original: SpooledFile) -> SpooledFile:
+    copy = SpooledFile(uuid.uuid4().hex, original.size, original.sha256)
+    (storage.imports / copy.name).hardlink_to(storage.imports / original.name)
+    return copy

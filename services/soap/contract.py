@@ -1,0 +1,151 @@
+"""Writes the contract (WSDL 1.1) of a service the way ASMX publishes it.
+
+Programs were generated from such documents, so names, order and optionality are kept to the letter (mailup
+specification §1.1); what Spyne writes by itself differs. The published form is frozen in `wsdl/`; a test
+compares it with what the declarations give.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lxml import etree
+
+from services.soap.declarations import Service
+from services.soap.spyne_types import Boolean, ComplexModel, Integer32, Unicode
+
+ADDRESS = "http://localhost"
+"""Stands in the frozen files where the served contract has the scheme and host of the request."""
+
+_WSDL = "http://schemas.xmlsoap.org/wsdl/"
+_SOAP = "http://schemas.xmlsoap.org/wsdl/soap/"
+_SOAP12 = "http://schemas.xmlsoap.org/wsdl/soap12/"
+_SCHEMA = "http://www.w3.org/2001/XMLSchema"
+_TRANSPORT = "http://schemas.xmlsoap.org/soap/http"
+_BINDINGS = (("Soap", _SOAP), ("Soap12", _SOAP12))
+
+
+def read_frozen(service: Service) -> bytes:
+    """Return the published contract of a service, its address still the placeholder."""
+    return files("wsdl").joinpath(f"{service.name}.wsdl").read_bytes()
+
+
+def write_frozen(service: Service) -> Path:
+    """Publish the contract that the declarations give; return its file."""
+    path = Path(str(files("wsdl"))) / f"{service.name}.wsdl"
+    path.write_bytes(build_contract(service))
+    return path
+
+
+def build_contract(service: Service) -> bytes:
+    """Return the contract of a service as its declarations say."""
+    return _ContractWriter(service).write()
+
+
+class _ContractWriter:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._methods = service.methods()
+        prefixes = {"soap": _SOAP, "soap12": _SOAP12, "tns": service.namespace, "s": _SCHEMA, "wsdl": _WSDL}
+        self._root = etree.Element(_name(_WSDL, "definitions"), nsmap=prefixes)
+
+    def write(self) -> bytes:
+        self._root.set("targetNamespace", self._service.namespace)
+        self._document(self._root)
+        self._write_types()
+        self._write_messages()
+        self._write_port_type()
+        for suffix, namespace in _BINDINGS:
+            self._write_binding(suffix, namespace)
+        self._write_service()
+        return etree.tostring(self._root, xml_declaration=True, encoding="utf-8", pretty_print=True)
+
+    def _document(self, parent: etree._Element) -> None:
+        _add(parent, _WSDL, "documentation").text = self._service.documentation
+
+    def _write_types(self) -> None:
+        types = _add(self._root, _WSDL, "types")
+        namespace = self._service.namespace
+        schema = _add(types, _SCHEMA, "schema", elementFormDefault="qualified", targetNamespace=namespace)
+        header = self._service.header
+        for name, method in self._methods.items():
+            _write_members(_add(schema, _SCHEMA, "element", name=name), method.in_message)
+            _write_members(_add(schema, _SCHEMA, "element", name=f"{name}Response"), method.out_message)
+        if header is not None:
+            name = header.get_type_name()
+            _add(schema, _SCHEMA, "element", name=name, type=f"tns:{name}")
+            kind = _write_members(schema, header, name=name)
+            _add(kind, _SCHEMA, "anyAttribute")
+
+    def _write_messages(self) -> None:
+        for name in self._methods:
+            self._write_message(f"{name}SoapIn", "parameters", name)
+            if self._service.header is not None:
+                header = self._service.header.get_type_name()
+                self._write_message(f"{name}{header}", header, header)
+            self._write_message(f"{name}SoapOut", "parameters", f"{name}Response")
+
+    def _write_message(self, name: str, part: str, element: str) -> None:
+        message = _add(self._root, _WSDL, "message", name=name)
+        _add(message, _WSDL, "part", name=part, element=f"tns:{element}")
+
+    def _write_port_type(self) -> None:
+        port_type = _add(self._root, _WSDL, "portType", name=f"{self._service.name}Soap")
+        for name in self._methods:
+            operation = _add(port_type, _WSDL, "operation", name=name)
+            _add(operation, _WSDL, "input", message=f"tns:{name}SoapIn")
+            _add(operation, _WSDL, "output", message=f"tns:{name}SoapOut")
+
+    def _write_binding(self, suffix: str, soap: str) -> None:
+        name = self._service.name
+        binding = _add(self._root, _WSDL, "binding", name=f"{name}{suffix}", type=f"tns:{name}Soap")
+        _add(binding, soap, "binding", transport=_TRANSPORT)
+        for method in self._methods:
+            operation = _add(binding, _WSDL, "operation", name=method)
+            action = self._service.action(method)
+            _add(operation, soap, "operation", soapAction=action, style="document")
+            given = _add(operation, _WSDL, "input")
+            _add(given, soap, "body", use="literal")
+            if self._service.header is not None:
+                header = self._service.header.get_type_name()
+                _add(given, soap, "header", message=f"tns:{method}{header}", part=header, use="literal")
+            _add(_add(operation, _WSDL, "output"), soap, "body", use="literal")
+
+    def _write_service(self) -> None:
+        name = self._service.name
+        service = _add(self._root, _WSDL, "service", name=name)
+        self._document(service)
+        for suffix, soap in _BINDINGS:
+            port = _add(service, _WSDL, "port", name=f"{name}{suffix}", binding=f"tns:{name}{suffix}")
+            _add(port, soap, "address", location=ADDRESS + self._service.paths[0])
+
+
+def _write_members(parent: etree._Element, model: Any, **attributes: str) -> etree._Element:
+    """Write the sequence of a message or header as a complex type, empty when there is nothing in it."""
+    kind = _add(parent, _SCHEMA, "complexType", **attributes)
+    members = model.get_flat_type_info(model)
+    if members:
+        sequence = _add(kind, _SCHEMA, "sequence")
+        for name, member in members.items():
+            occurs = {"minOccurs": str(int(member.Attributes.min_occurs)), "maxOccurs": "1"}
+            _add(sequence, _SCHEMA, "element", **occurs, name=name, type=_type_name(member))
+    return kind
+
+
+def _type_name(spyne_type: Any) -> str:
+    for base, name in ((Unicode, "s:string"), (Integer32, "s:int"), (Boolean, "s:boolean")):
+        if issubclass(spyne_type, base):
+            return name
+    if issubclass(spyne_type, ComplexModel):
+        return f"tns:{spyne_type.get_type_name()}"
+    raise TypeError(f"{spyne_type} has no name in a contract.")
+
+
+def _add(parent: etree._Element, namespace: str, tag: str, **attributes: str) -> etree._Element:
+    return etree.SubElement(parent, _name(namespace, tag), attributes)
+
+
+def _name(namespace: str, tag: str) -> str:
+    return f"{{{namespace}}}{tag}"
