@@ -26,6 +26,10 @@ class MergeConflict(Exception):
     """Another transaction changed the same recipients at the same moment; try again."""
 
 
+class RowsMeet(Exception):
+    """Two rows of a part turned out to be about one person, one by e-mail address and the other by number."""
+
+
 class PersonRow(NamedTuple):
     """One person of a part; e-mail addresses, and mobile numbers, are different in each row of a part."""
 
@@ -43,6 +47,8 @@ class PersonRow(NamedTuple):
     """Index of the set of groups to put the person into."""
     rows: int
     """How many rows of the file this one stands for."""
+    shares_number: bool
+    """Rows of other people in the part gave the same number; it is left out of those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +96,18 @@ class MergeCounts:
 
 COUNT_NAMES = tuple(item.name for item in fields(MergeCounts))
 
-_STAGE_COLUMNS = "seq, email, mobile, fields, list_id, email_rule, sms_rule, group_set, row_count"
+_STAGE_COLUMNS = "seq, email, mobile, fields, list_id, email_rule, sms_rule, group_set, row_count, shares_number"
 
 
 def merge_part(connection: Connection, part: Part) -> MergeCounts:
     """Merge a part within the caller's transaction.
 
     Raises:
+        RowsMeet: two rows of the part are about one person; nothing was written, merge them one after the other.
         MergeConflict: on PostgreSQL, when another transaction got in between; roll back and try again.
     """
-    merge = _Merge(connection, part)
     try:
-        return merge.run(part.people)
+        return _Merge(connection, part).run()
     except IntegrityError as error:
         raise MergeConflict from error
 
@@ -119,19 +125,12 @@ class _Merge:
             "reason": part.unsubscribe_reason,
         }
 
-    def run(self, people: Sequence[PersonRow]) -> MergeCounts:
+    def run(self) -> MergeCounts:
         self._prepare_tables()
-        return self._merge(people)
-
-    def _merge(self, people: Sequence[PersonRow]) -> MergeCounts:
-        self._stage(people)
+        self._stage(self._part.people)
         self._execute(self._sql.resolve)
-        if len(people) > 1 and self._rows_meet():
-            # Two rows turned out to be one person (one by e-mail, the other by number): one after the other.
-            middle = len(people) // 2
-            counts = self._merge(people[:middle])
-            counts.add(self._merge(people[middle:]))
-            return counts
+        if self._execute(self._sql.meetings).scalar_one():
+            raise RowsMeet
         return self._write()
 
     def _prepare_tables(self) -> None:
@@ -166,9 +165,6 @@ class _Merge:
         for statement in (self._sql.clear_stage, self._sql.clear_resolved):
             self._connection.execute(statement)
         _load_stage(self._connection, people)
-
-    def _rows_meet(self) -> bool:
-        return bool(self._execute(self._sql.meetings).scalar_one())
 
     def _write(self) -> MergeCounts:
         row = self._execute(self._sql.count).mappings().one()

@@ -58,7 +58,7 @@ INDEX_GROUP_SET = "CREATE INDEX IF NOT EXISTS import_group_set_index ON import_g
 CREATE_STAGE = """
     CREATE TEMP TABLE IF NOT EXISTS import_stage (
         seq INTEGER, email TEXT, mobile TEXT, fields {json}, list_id BIGINT,
-        email_rule INTEGER, sms_rule INTEGER, group_set INTEGER, row_count INTEGER
+        email_rule INTEGER, sms_rule INTEGER, group_set INTEGER, row_count INTEGER, shares_number BOOLEAN
     ) {on_commit}
 """
 
@@ -67,7 +67,7 @@ CREATE_RESOLVED = """
     CREATE TEMP TABLE IF NOT EXISTS import_resolved (
         recipient_id BIGINT, is_new BOOLEAN, sms_recipient_id BIGINT, email TEXT, mobile TEXT, fields {json},
         list_id BIGINT, group_set INTEGER, row_count INTEGER, mobile_in_use BOOLEAN,
-        email_before INTEGER, email_after INTEGER, sms_before INTEGER, sms_after INTEGER
+        email_before INTEGER, email_after INTEGER, sms_before INTEGER, sms_after INTEGER, shares_number BOOLEAN
     ) {on_commit}
 """
 
@@ -88,7 +88,8 @@ RESOLVE = """
     SELECT t.recipient_id, t.is_new, t.sms_recipient_id, t.email, CASE WHEN t.holder_id IS NULL THEN t.mobile END,
            t.fields, t.list_id, t.group_set, t.row_count, t.holder_id IS NOT NULL AND t.holder_id <> t.recipient_id,
            t.email_before, (SELECT after FROM import_rule WHERE rule = t.email_rule AND before = t.email_before),
-           t.sms_before, (SELECT after FROM import_rule WHERE rule = t.sms_rule AND before = t.sms_before)
+           t.sms_before, (SELECT after FROM import_rule WHERE rule = t.sms_rule AND before = t.sms_before),
+           t.shares_number
     FROM (
         SELECT i.*,
                CASE WHEN i.email_rule IS NOT NULL THEN COALESCE((
@@ -120,11 +121,14 @@ RESOLVE = """
     ) t
 """
 
-# Whether two rows turned out to be one person: such a part must be merged in smaller pieces.
+# Whether two rows turned out to be one person, or the number that several rows share is that of somebody without
+# an e-mail address, whom one of them may be: such a part must be merged in smaller pieces.
 MEETINGS = """
-    SELECT COUNT(*) <> COUNT(DISTINCT recipient_id)
-        OR COUNT(sms_after) <> COUNT(DISTINCT CASE WHEN sms_after IS NOT NULL THEN sms_recipient_id END)
-    FROM import_resolved
+    SELECT COUNT(*) <> COUNT(DISTINCT x.recipient_id)
+        OR COUNT(x.sms_after) <> COUNT(DISTINCT CASE WHEN x.sms_after IS NOT NULL THEN x.sms_recipient_id END)
+        OR COUNT(CASE WHEN x.shares_number AND x.mobile_in_use THEN
+               (SELECT 1 FROM recipient r WHERE r.id = x.sms_recipient_id AND r.email IS NULL) END) > 0
+    FROM import_resolved x
 """
 
 # What there is to write, and what is reported. A row with an e-mail address counts by its e-mail subscription.

@@ -25,9 +25,7 @@ RESERVED = ("error_line", "error_code", "error_text")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KEYS = ("email", "mobile", "number")
-_ACCEPTED = (
-    f"Accepted are {', '.join(ROLES)}, the number or name of a field, or an empty cell to skip the column."
-)
+_ACCEPTED = f"Accepted are {', '.join(ROLES)}, the number or name of a field, or an empty cell to skip the column."
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +92,12 @@ class Layout:
 
     def _check_lengths(self, cells: Sequence[str]) -> None:
         if len(cells[self.email]) > EMAIL_LENGTH:
-            raise RowRefused(
-                "value-too-long", f"The e-mail address is longer than {EMAIL_LENGTH} characters."
-            )
+            raise RowRefused("value-too-long", f"The e-mail address is longer than {EMAIL_LENGTH} characters.")
         positions = {position for _, position in self.fields}
-        positions.update(
-            (self.mobile, self.prefix, self.number, self.list, self.group, self.group_name, self.status)
-        )
+        positions.update((self.mobile, self.prefix, self.number, self.list, self.group, self.group_name, self.status))
         for position in sorted(positions):
             if len(cells[position]) > VALUE_LENGTH:
-                raise RowRefused(
-                    "value-too-long", f"Column {position + 1} has more than {VALUE_LENGTH:,} characters."
-                )
+                raise RowRefused("value-too-long", f"Column {position + 1} has more than {VALUE_LENGTH:,} characters.")
 
 
 def recognise_columns(
@@ -123,9 +115,7 @@ def recognise_columns(
         FileRefused: `too-many-columns`, `unknown-column`, `column-twice` or `no-key-column`.
     """
     if len(cells) > COLUMNS_MOST:
-        raise FileRefused(
-            "too-many-columns", f"The file has {len(cells):,} columns; {COLUMNS_MOST:,} are allowed."
-        )
+        raise FileRefused("too-many-columns", f"The file has {len(cells):,} columns; {COLUMNS_MOST:,} are allowed.")
     names = _name_roles(profile, field_numbers)
     places: dict[str, int] = {}
     for position, cell in enumerate(cells):
@@ -179,8 +169,6 @@ def _describe_column(position: int, cell: str) -> str:
     if cell.isdigit():
         shown = cell if len(cell) < 6 else f"of {len(cell)} digits"
         return f"Column {position + 1} of the header is the number {shown}, which is no field of the account."
-    shown = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in cell[:40]
-    )
+    shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in cell[:40])
     shortened = "…" if len(cell) > 40 else ""
     return f'Column {position + 1} of the header, "{shown}{shortened}", is not known.'

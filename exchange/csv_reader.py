@@ -55,9 +55,7 @@ class CsvRows:
         field_numbers: lower-cased name of each field of the account to its number as text.
     """
 
-    def __init__(
-        self, open_stream: Callable[[], BinaryIO], profile: Profile, field_numbers: Mapping[str, str]
-    ) -> None:
+    def __init__(self, open_stream: Callable[[], BinaryIO], profile: Profile, field_numbers: Mapping[str, str]) -> None:
         self._open_stream = open_stream
         self._profile = profile
         self._field_numbers = field_numbers
@@ -77,15 +75,14 @@ class CsvRows:
         """The encoding in use, a key of `exchange.encodings.ENCODINGS`."""
         return self._opening.dialect.encoding.name
 
-    def batches(self, size: int, skip: int = 0) -> Iterator[Batch]:
+    def batches(self, size: int, skip: int = 0) -> Generator[Batch, None, None]:
         """Read records in order; see `RowSource.batches`.
 
         Batches end at multiples of `size`, wherever the reading began. Rows are refused with the codes
         `columns`, `encoding`, `control-character`, `value-too-long` and `quote`.
         """
         opening = self._opening
-        with self._open_stream() as stream:
-            records = _read_records(stream, opening.dialect, self._profile)
+        with self._open_stream() as stream, closing(_read_records(stream, opening.dialect, self._profile)) as records:
             deque(islice(records, skip + bool(opening.header)), maxlen=0)
             yield from gather_batches(map(partial(_read_row, opening.layout.read), records), size, skip)
 
@@ -144,15 +141,11 @@ def check_trailer(stream: BinaryIO, profile: Profile) -> None:
     stream.seek(0)
     match = re.fullmatch(profile.trailer, last.strip())
     if match is None:
-        raise FileRefused(
-            "trailer-missing", "The last line is not the agreed trailer; the file may have been cut."
-        )
+        raise FileRefused("trailer-missing", "The last line is not the agreed trailer; the file may have been cut.")
     announced = match.groupdict().get("rows")
     found = max(0, count - 1 - header)
     if announced is not None and not _equals(announced, found):
-        raise FileRefused(
-            "trailer-count", f"The trailer announces {announced[:20]} rows; the file has {found}."
-        )
+        raise FileRefused("trailer-count", f"The trailer announces {announced[:20]} rows; the file has {found}.")
 
 
 def _equals(digits: str, number: int) -> bool:
@@ -165,7 +158,11 @@ def _read_records(stream: BinaryIO, dialect: Dialect, profile: Profile) -> Gener
     records = iter(RecordReader(text, dialect.separator, dialect.quote))
     if profile.completeness == "trailer":
         records = _drop_trailer(records, profile.trailer)
-    yield from records
+    try:
+        yield from records
+    finally:
+        # The stream belongs to the caller; a wrapper that is collected later would close it once more.
+        text.detach()
 
 
 def _drop_trailer(records: Iterator[Record], trailer: str) -> Iterator[Record]:
@@ -194,7 +191,5 @@ def _check_header(raw: str, fault: tuple[str, str] | None, dialect: Dialect) -> 
     try:
         raw.encode()
     except UnicodeEncodeError as error:
-        text = (
-            f"The header has bytes that are not {dialect.encoding.codec}; declare the encoding of the file."
-        )
+        text = f"The header has bytes that are not {dialect.encoding.codec}; declare the encoding of the file."
         raise FileRefused("encoding", text) from error

@@ -88,9 +88,7 @@ def encode_record(raw: str, encoding: str) -> bytes:
 
 def _judge_head(head: bytes, declared: str) -> TextEncoding:
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        raise FileRefused(
-            "encoding", "The file begins with the byte order mark of UTF-32, which is not supported."
-        )
+        raise FileRefused("encoding", "The file begins with the byte order mark of UTF-32, which is not supported.")
     for encoding in ENCODINGS.values():
         if encoding.mark and head.startswith(encoding.mark):
             return encoding

@@ -1,7 +1,7 @@
 """What can be wrong with a file or with one of its rows.
 
-    FileRefused    the whole file cannot be imported; nothing of it was
-    RowRefused     one row cannot be imported; the rest of the file can
+FileRefused    the whole file cannot be imported; nothing of it was
+RowRefused     one row cannot be imported; the rest of the file can
 """
 
 from __future__ import annotations

@@ -72,9 +72,7 @@ class CsvFormat:
         return cls(**stored)
 
 
-def write_rows(
-    out: BinaryIO, csv_format: CsvFormat, header: Sequence[str], rows: Iterable[Sequence[object]]
-) -> int:
+def write_rows(out: BinaryIO, csv_format: CsvFormat, header: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
     """Write rows one by one.
 
     Args:
@@ -87,9 +85,7 @@ def write_rows(
         Count of rows, without the header.
     """
     text = io.TextIOWrapper(out, csv_format.encoding, "replace", newline="")
-    writer = csv.writer(
-        text, delimiter=csv_format.separator, quotechar=csv_format.quote, lineterminator="\r\n"
-    )
+    writer = csv.writer(text, delimiter=csv_format.separator, quotechar=csv_format.quote, lineterminator="\r\n")
     if csv_format.header:
         writer.writerow(header)
     format_cell = _choose_cell_formatter(csv_format)

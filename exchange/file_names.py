@@ -38,9 +38,7 @@ def render_name(pattern: str, *, values: Mapping[str, str], at: datetime) -> str
             return at.strftime(compile_date_pattern(date_pattern))
         if name in _TOKENS and name in values and date_pattern is None:
             return values[name]
-        raise ValueError(
-            f"{token[0]} is not known in a file name; use {{type}}, {{account}}, {{id}}, {{date:…}}"
-        )
+        raise ValueError(f"{token[0]} is not known in a file name; use {{type}}, {{account}}, {{id}}, {{date:…}}")
 
     if re.search("[{}]", _TOKEN.sub("", pattern)):
         raise ValueError("a brace in the file name has no partner")

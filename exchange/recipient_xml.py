@@ -6,7 +6,7 @@ Which words the elements and attributes bear is told by a grammar, since every v
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
@@ -72,7 +72,7 @@ class XmlRows:
         self._grammar = grammar
         self._checked = False
 
-    def batches(self, size: int, skip: int = 0) -> Iterator[Batch]:
+    def batches(self, size: int, skip: int = 0) -> Generator[Batch, None, None]:
         """Read records in order; see `RowSource.batches`.
 
         Rows are refused with the code `value-too-long`.
@@ -232,9 +232,7 @@ class _Parsing:
     def _refuse_separator(self, value: str) -> None:
         if "|" in value:
             line = self._parser.CurrentLineNumber
-            raise FileRefused(
-                "xml-separator", f'A value at line {line} has the character "|", which is not allowed.'
-            )
+            raise FileRefused("xml-separator", f'A value at line {line} has the character "|", which is not allowed.')
 
 
 def _skip_blank_start(stream: BinaryIO) -> bytes:
@@ -245,9 +243,7 @@ def _skip_blank_start(stream: BinaryIO) -> bytes:
     return block
 
 
-def _refuse_doctype(
-    name: str, system_id: str | None, public_id: str | None, has_internal_subset: bool
-) -> None:
+def _refuse_doctype(name: str, system_id: str | None, public_id: str | None, has_internal_subset: bool) -> None:
     raise FileRefused("xml-doctype", "The document has a DOCTYPE, which is not allowed.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import NamedTuple, Protocol
 
 
@@ -54,7 +54,7 @@ class RowSource(Protocol):
     def header(self) -> str:
         """The header record as it stood, line end included; empty when the file has none."""
 
-    def batches(self, size: int, skip: int = 0) -> Iterator[Batch]:
+    def batches(self, size: int, skip: int = 0) -> Generator[Batch, None, None]:
         """Read records in order.
 
         Args:

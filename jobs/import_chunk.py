@@ -1,15 +1,11 @@
-"""Turns some consecutive rows of a file into parts that `db.merge` can take, as if they came one by one.
-
-Rows for one person that stand near each other become one: later data win, transitions are composed, groups
-add up. Where that would not give what the rows would give one after the other (the same person in two lists,
-a number that goes from one person to another), the later row goes into a later part.
-"""
+"""Some consecutive rows of a file, validated and merged as if they came one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice, takewhile
 
 import orjson
 from sqlalchemy import Connection
@@ -17,15 +13,12 @@ from sqlalchemy import Connection
 from audience.addresses import MAX_EMAIL, is_plain_email, normalise_email, normalise_mobile
 from audience.errors import InvalidAddress, InvalidName
 from audience.lists import Group, MailingList, add_group, clean_group_name
-from audience.status_rules import FINAL_REASONS, KEEP, ImportRule, Reason, Transition
-from db.merge import MergeCounts, Part, PersonRow, merge_part
+from audience.status_rules import FINAL_REASONS, ImportRule, Reason, Transition
+from db.merge import MergeCounts, Part, PersonRow, RowsMeet, merge_part
 from exchange.errors import RowRefused
 from exchange.profiles import Profile
 from exchange.rows import RowError, SourceRow
-
-GroupKey = tuple[frozenset[int], frozenset[tuple[int, str]]]
-"""Group ids, and groups to be made: (list id, name)."""
-_NO_GROUPS: GroupKey = (frozenset(), frozenset())
+from jobs.import_section import NO_GROUPS, GroupKey, Person, Section, Transitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +36,6 @@ class ImportPlan:
     """The account's groups by number."""
 
 
-@dataclass(slots=True, eq=False)
-class _Person:
-    email: str | None
-    mobile: str | None
-    fields: dict[str, str]
-    list_id: int
-    email_rule: int | None
-    sms_rule: int | None
-    groups: GroupKey
-    rows: int = 1
-    part: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class _Wish:
     """What a row asks for, by channel: indexes of transitions."""
@@ -69,12 +49,8 @@ class Chunk:
 
     def __init__(self, plan: ImportPlan) -> None:
         self._plan = plan
-        self._transitions: list[Transition] = [KEEP]
-        self._indexes: dict[Transition, int] = {KEEP: 0}
-        self._parts: list[list[_Person]] = [[]]
-        self._by_email: dict[str, _Person] = {}
-        self._by_mobile: dict[str, _Person] = {}
-        self._shared_mobiles = 0
+        self._transitions = Transitions()
+        self._people: list[Person] = []
         profile = plan.profile
         self._use_email = profile.channels != "sms"
         self._use_sms = profile.channels != "email"
@@ -100,14 +76,8 @@ class Chunk:
         return {"": subscribing if profile.status == "subscribed" else leaving}
 
     def _wish(self, email: Transition, sms: Transition) -> _Wish:
-        return _Wish(self._index(email) if self._use_email else None, self._index(sms) if self._use_sms else None)
-
-    def _index(self, transition: Transition) -> int:
-        index = self._indexes.get(transition)
-        if index is None:
-            index = self._indexes[transition] = len(self._transitions)
-            self._transitions.append(transition)
-        return index
+        index = self._transitions.index
+        return _Wish(index(email) if self._use_email else None, index(sms) if self._use_sms else None)
 
     def add(self, rows: Iterable[SourceRow]) -> None:
         """Take rows; those that cannot be imported are found in `refused` afterwards."""
@@ -128,7 +98,7 @@ class Chunk:
         if email is None and mobile is None:
             raise RowRefused("no-address", "The row has neither an e-mail address nor a mobile number.")
         groups = self._groups(row, mailing) if row.groups or row.group_name else (self._default_groups, frozenset())
-        person = _Person(
+        person = Person(
             email,
             mobile,
             row.fields,
@@ -137,12 +107,7 @@ class Chunk:
             wish.sms if mobile is not None else None,
             groups,
         )
-        same = self._by_email.get(email) if email is not None else None
-        holder = self._by_mobile.get(mobile) if mobile is not None else None
-        if same is None and holder is None:
-            self._place(person, 0)
-        else:
-            self._place_known(person, same, holder)
+        self._people.append(person)
 
     def _email(self, text: str) -> str:
         lowered = text.lower()
@@ -181,87 +146,66 @@ class Chunk:
         names = frozenset([(mailing.id, _group_name(row.group_name))] if row.group_name else [])
         return frozenset(ids), names
 
-    def _place(self, person: _Person, part: int) -> None:
-        while part >= len(self._parts):
-            self._parts.append([])
-        person.part = part
-        self._parts[part].append(person)
-        if person.email is not None:
-            self._by_email[person.email] = person
-        if person.mobile is not None:
-            self._by_mobile[person.mobile] = person
-
-    def _place_known(self, person: _Person, same: _Person | None, holder: _Person | None) -> None:
-        if self._shares_number(person, holder):
-            assert holder is not None
-            # A number belongs to one person only. The other rows with it count for the SMS channel of its holder.
-            holder.sms_rule = self._compose(holder.sms_rule, person.sms_rule)
-            person.mobile, person.sms_rule = None, None
-            self._shared_mobiles += 1
-            holder = None
-        if same is None and holder is None:
-            self._place(person, 0)
-        elif same is not None and same.list_id == person.list_id and _fits(same, person, holder):
-            self._join(same, person)
-        elif same is None and person.email is None and holder is not None and _is_same_number(holder, person):
-            self._join(holder, person)
-        else:
-            self._place(person, 1 + max(known.part for known in (same, holder) if known is not None))
-
-    @staticmethod
-    def _shares_number(person: _Person, holder: _Person | None) -> bool:
-        return (
-            holder is not None
-            and person.email is not None
-            and holder.email is not None
-            and holder.email != person.email
-            and holder.list_id == person.list_id
-        )
-
-    def _join(self, earlier: _Person, later: _Person) -> None:
-        earlier.fields.update(later.fields)
-        earlier.email_rule = self._compose(earlier.email_rule, later.email_rule)
-        earlier.sms_rule = self._compose(earlier.sms_rule, later.sms_rule)
-        earlier.rows += later.rows
-        if self._plan.profile.replace_groups:
-            earlier.groups = later.groups
-        elif earlier.groups != later.groups:
-            earlier.groups = (earlier.groups[0] | later.groups[0], earlier.groups[1] | later.groups[1])
-        if later.mobile is not None:
-            earlier.mobile = later.mobile
-            self._by_mobile[later.mobile] = earlier
-
-    def _compose(self, earlier: int | None, later: int | None) -> int | None:
-        if earlier is None or later is None or earlier == later:
-            return later if earlier is None else earlier
-        return self._index(self._transitions[earlier].then(self._transitions[later]))
-
     def merge(self, connection: Connection, now: datetime) -> MergeCounts:
         """Write everything that was added, in the caller's writing transaction.
 
         Raises:
             MergeConflict: another transaction got in between; roll back and call again.
         """
-        total = MergeCounts(mobile_in_use=self._shared_mobiles)
-        for people in self._parts:
-            if people:
-                total.add(merge_part(connection, self._part(connection, people, now)))
+        return self._merge(connection, self._people, now)
+
+    def _merge(self, connection: Connection, people: list[Person], now: datetime) -> MergeCounts:
+        total = MergeCounts()
+        taken = 0
+        while taken < len(people):
+            section = Section(self._transitions, replace_groups=self._plan.profile.replace_groups)
+            rows = list(takewhile(section.add, islice(people, taken, None)))
+            total.add(self._merge_section(connection, section, rows, now))
+            taken += len(rows)
         return total
 
-    def _part(self, connection: Connection, people: list[_Person], now: datetime) -> Part:
+    def _merge_section(
+        self, connection: Connection, section: Section, rows: list[Person], now: datetime
+    ) -> MergeCounts:
+        counts = MergeCounts(mobile_in_use=section.shared_numbers)
+        first, *further = section.parts
+        try:
+            counts.add(merge_part(connection, self._part(connection, first, now)))
+        except RowsMeet:
+            # Two rows turned out to be one person (one by e-mail, the other by number): what was joined is taken
+            # apart again and merged in halves, in the order of the file.
+            middle = len(rows) // 2
+            counts = self._merge(connection, rows[:middle], now)
+            counts.add(self._merge(connection, rows[middle:], now))
+            return counts
+        for people in further:
+            counts.add(self._merge_further(connection, people, now))
+        return counts
+
+    def _merge_further(self, connection: Connection, people: list[Person], now: datetime) -> MergeCounts:
+        try:
+            return merge_part(connection, self._part(connection, people, now))
+        except RowsMeet:
+            middle = len(people) // 2
+            counts = self._merge_further(connection, people[:middle], now)
+            counts.add(self._merge_further(connection, people[middle:], now))
+            return counts
+
+    def _part(self, connection: Connection, people: list[Person], now: datetime) -> Part:
         plan = self._plan
         group_sets: dict[GroupKey, int] = {}
         rows = [
             PersonRow(
                 seq,
                 person.email,
-                person.mobile,
+                person.mobile if person.keeps_number else None,
                 _dump_fields(person.fields),
                 person.list_id,
                 person.email_rule,
                 person.sms_rule,
-                None if person.groups == _NO_GROUPS else group_sets.setdefault(person.groups, len(group_sets)),
+                None if person.groups == NO_GROUPS else group_sets.setdefault(person.groups, len(group_sets)),
                 person.rows,
+                person.shares_number,
             )
             for seq, person in enumerate(people, 1)
         ]
@@ -271,7 +215,7 @@ class Chunk:
             source=plan.source,
             now=now,
             people=rows,
-            transitions=self._transitions,
+            transitions=self._transitions.all,
             group_sets=[_group_ids(connection, plan, key) for key in group_sets],
             final_reasons=FINAL_REASONS,
             unsubscribe_reason=Reason.IMPORTED,
@@ -284,15 +228,6 @@ def _group_name(name: str) -> str:
         return clean_group_name(name)
     except InvalidName as error:
         raise RowRefused("group-name", str(error)) from None
-
-
-def _fits(same: _Person, person: _Person, holder: _Person | None) -> bool:
-    """Tell whether a row can join an earlier one with its e-mail address without moving a number between people."""
-    return holder in (None, same) and (same.mobile is None or person.mobile in (None, same.mobile))
-
-
-def _is_same_number(holder: _Person, person: _Person) -> bool:
-    return holder.email is None and holder.list_id == person.list_id
 
 
 def _dump_fields(fields: dict[str, str]) -> str:

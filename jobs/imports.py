@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -252,10 +253,11 @@ class _Import:
             FileRefused: the file turned out to be unreadable.
             Interrupted: this process is to stop.
         """
-        with ThreadPoolExecutor(1, thread_name_prefix="merge") as merger:
+        reading = closing(source.batches(CHUNK_ROWS, self._run.rows_done))
+        with reading as batches, ThreadPoolExecutor(1, thread_name_prefix="merge") as merger:
             merging: Future[None] | None = None
             encoding = source.encoding if isinstance(source, CsvRows) else "utf-8"
-            for batch in source.batches(CHUNK_ROWS, self._run.rows_done):
+            for batch in batches:
                 chunk = Chunk(self._plan)
                 chunk.add(batch.rows)
                 if merging is not None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from audience.accounts import add_account
@@ -114,7 +114,15 @@ PROFILES = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MOVING_NUMBER = [
+    ("a@example.com", "+393200000001"),
+    ("a@example.com", "+393200000002"),
+    ("b@example.com", "+393200000001"),
+]
+
+
+@example(Profile(status="column"), [], [row(email=email, mobile=mobile) for email, mobile in MOVING_NUMBER])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(profile=PROFILES, before=st.lists(source_rows(), max_size=5), rows=st.lists(source_rows(), max_size=7))
 def test_a_chunk_does_what_its_rows_do_one_by_one(
     world: World, profile: Profile, before: list[SourceRow], rows: list[SourceRow]

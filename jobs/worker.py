@@ -1,0 +1,146 @@
+"""The worker role: APScheduler calls the jobs, the rows in the database say what there is to do.
+
+The scheduler's own jobs are kept in memory only; nothing is lost with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from db.engine import Database
+from db.tables import heartbeat
+from jobs.exports import run_next_export
+from jobs.housekeeping import keep_house
+from jobs.imports import run_next_import
+from jobs.leases import name_owner
+from jobs.schedules import enqueue_due
+from jobs.storage import Storage
+
+log = structlog.get_logger()
+
+ROLE = "worker"
+RunNext = Callable[[Database, Storage, str, threading.Event], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """How a worker works; times in seconds unless the name says otherwise."""
+
+    import_workers: int = 2
+    """Imports of different accounts that run at the same time."""
+    poll_seconds: float = 0.5
+    """How often queues are looked into."""
+    schedule_seconds: float = 1.0
+    """How often due times are looked for."""
+    heartbeat_seconds: float = 5.0
+    housekeeping_seconds: float = 3600.0
+    keep_spool_days: float = 7.0
+
+
+def run_worker(database: Database, storage: Storage, options: WorkerOptions, stop: threading.Event) -> None:
+    """Do imports, exports and all that is due until told to stop; returns when nothing runs any more.
+
+    Runs then at work end their present piece of work and go back into the queue.
+
+    Args:
+        database: migrated.
+        storage: prepared.
+        options: how often, how many.
+        stop: set by the caller, in another thread or from a signal handler.
+    """
+    worker = _Worker(database, storage, options, stop)
+    worker.start()
+    stop.wait()
+    worker.finish()
+
+
+def beat(connection: Connection, role: str, owner: str) -> None:
+    """Record that a process is alive in a role; within a writing transaction."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    now = datetime.now(UTC)
+    insert = dialect.insert(heartbeat).values(role=role, owner=owner, at=now)
+    connection.execute(
+        insert.on_conflict_do_update(index_elements=[heartbeat.c.role, heartbeat.c.owner], set_={"at": now})
+    )
+
+
+class _Worker:
+    def __init__(self, database: Database, storage: Storage, options: WorkerOptions, stop: threading.Event) -> None:
+        self._database = database
+        self._storage = storage
+        self._options = options
+        self._stop = stop
+        self._owner = name_owner()
+        jobs = options.import_workers + 4
+        self._scheduler = BackgroundScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(jobs)})
+
+    def start(self) -> None:
+        # Its usual messages, one for each poll that finds the one before still at work, tell nothing.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        options = self._options
+        self._add("heartbeat", options.heartbeat_seconds, self._beat)
+        self._add("due", options.schedule_seconds, lambda: enqueue_due(self._database, datetime.now(UTC)))
+        for number in range(1, options.import_workers + 1):
+            self._add_queue(f"imports-{number}", run_next_import)
+        self._add_queue("exports", run_next_export)
+        keep_spool = timedelta(days=options.keep_spool_days)
+        housekeeping = options.housekeeping_seconds
+        self._add("housekeeping", housekeeping, lambda: keep_house(self._database, self._storage, keep_spool))
+        self._scheduler.start()
+        log.info("worker_started", owner=self._owner)
+
+    def finish(self) -> None:
+        self._scheduler.shutdown(wait=True)
+        # A database that is away must not keep the process from ending; housekeeping takes the row away later.
+        with suppress(DBAPIError), self._database.write() as connection:
+            connection.execute(heartbeat.delete().where(heartbeat.c.role == ROLE, heartbeat.c.owner == self._owner))
+        log.info("worker_stopped", owner=self._owner)
+
+    def _add(self, name: str, seconds: float, work: Callable[[], object]) -> None:
+        self._scheduler.add_job(
+            self._guard,
+            "interval",
+            args=(name, work),
+            id=name,
+            seconds=seconds,
+            next_run_time=datetime.now(UTC),
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
+
+    def _add_queue(self, name: str, run_next: RunNext) -> None:
+        # An owner for each thread: a run that one of them lost must not look like its own to another.
+        owner = name_owner()
+
+        def drain() -> None:
+            while not self._stop.is_set() and run_next(self._database, self._storage, owner, self._stop):
+                pass
+
+        self._add(name, self._options.poll_seconds, drain)
+
+    def _guard(self, name: str, work: Callable[[], object]) -> None:
+        """Do one job's work; whatever goes wrong with it is logged, and the job is called again."""
+        try:
+            work()
+        except Exception as error:
+            # Only where and what kind: the text of a database's error holds rows.
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            log.error("job_failed", job=name, error=type(error).__name__, place=f"{place.name}:{place.lineno}")
+
+    def _beat(self) -> None:
+        with self._database.write() as connection:
+            beat(connection, ROLE, self._owner)

@@ -1,0 +1,110 @@
+"""What housekeeping takes away and, above all, what it leaves."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audience.accounts import add_account
+from audience.lists import add_list
+from db.engine import Database
+from db.tables import export_run, heartbeat, import_run
+from exchange.profiles import Profile
+from jobs.exports import ExportSettings, add_export, request_run
+from jobs.housekeeping import keep_house, remove_export_leftovers, remove_heartbeats, remove_imported
+from jobs.queue import ImportRequest, enqueue_import
+from jobs.storage import Storage
+from jobs.worker import beat
+
+NOW = datetime.now(UTC)
+WEEK = timedelta(days=7)
+
+
+def spool(database: Database, storage: Storage, name: str, **values: Any) -> None:
+    """Put a file and its import into the spool."""
+    (storage.imports / name).write_text("email\r\n")
+    request = ImportRequest(
+        account_id=1, list_id=1, profile=Profile(), source="ftp", file_name="a.csv", spool_name=name, size=7
+    )
+    with database.write() as connection:
+        import_id = enqueue_import(connection, request)
+        connection.execute(import_run.update().where(import_run.c.id == import_id).values(**values))
+
+
+@pytest.fixture
+def account_id(database: Database) -> int:
+    with database.write() as connection:
+        account = add_account(connection, 7, password="a long password")
+        add_list(connection, account.id, "First")
+    return account.id
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_spooled_files_go_a_week_after_their_import_has_ended(
+    database: Database, storage: Storage, account_id: int
+) -> None:
+    old, recent = NOW - timedelta(days=8), NOW - timedelta(days=6)
+    for state in ("completed", "failed", "skipped"):
+        spool(database, storage, f"old-{state}", state=state, finished_at=old)
+        spool(database, storage, f"recent-{state}", state=state, finished_at=recent)
+    for state in ("prepared", "queued", "running"):
+        spool(database, storage, f"old-{state}", state=state, created_at=old)
+    for name in ("unknown", "old.part", "recent.part"):
+        (storage.imports / name).write_text("email\r\n")
+    for name in ("unknown", "old.part"):
+        os.utime(storage.imports / name, (old.timestamp(), old.timestamp()))
+    assert remove_imported(database, storage, WEEK) == 4
+    assert names(storage.imports) == {
+        *("recent-completed", "recent-failed", "recent-skipped", "old-prepared", "old-queued", "old-running"),
+        *("unknown", "recent.part"),
+    }
+    assert remove_imported(database, storage, WEEK) == 0
+
+
+def test_many_spooled_files_are_asked_about_in_groups(database: Database, storage: Storage, account_id: int) -> None:
+    for number in range(1_100):
+        (storage.imports / f"unknown-{number:04}").touch()
+    spool(database, storage, "zz", state="completed", finished_at=NOW - timedelta(days=8))
+    assert remove_imported(database, storage, WEEK) == 1
+    assert len(names(storage.imports)) == 1_100
+
+
+def test_leftovers_of_exports_go_when_their_run_has_ended(
+    database: Database, storage: Storage, account_id: int
+) -> None:
+    with database.write() as connection:
+        account = add_account(connection, 8, password="a long password")
+        export_id = add_export(connection, account, "unsubscribers", ExportSettings())
+        runs = {state: request_run(connection, export_id) for state in ("queued", "running", "completed", "failed")}
+        for state, run_id in runs.items():
+            connection.execute(export_run.update().where(export_run.c.id == run_id).values(state=state))
+    for run_id in (*runs.values(), 999):
+        (storage.exports / f"{run_id}.0123abcd.part").write_text("half a fi")
+        (storage.exports / f"{run_id}.ready").write_text("a file")
+    (storage.exports / "foreign").touch()
+    assert remove_export_leftovers(database, storage) == 6
+    kept = {f"{runs[state]}.{rest}" for state in ("queued", "running") for rest in ("0123abcd.part", "ready")}
+    assert names(storage.exports) == {*kept, "foreign"}
+
+
+def test_heartbeats_of_a_day_ago_go(database: Database) -> None:
+    with database.write() as connection:
+        for owner in ("dead", "alive"):
+            beat(connection, "worker", owner)
+            beat(connection, "worker", owner)
+        day_ago = NOW - timedelta(hours=25)
+        connection.execute(heartbeat.update().where(heartbeat.c.owner == "dead").values(at=day_ago))
+    assert remove_heartbeats(database) == 1
+    with database.read() as connection:
+        assert [row.owner for row in connection.execute(heartbeat.select())] == ["alive"]
+
+
+def test_an_empty_house_is_kept_too(database: Database, storage: Storage) -> None:
+    keep_house(database, storage, WEEK)
