@@ -14,7 +14,6 @@ import argparse
 import io
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,11 +21,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, insert, make_url, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, create_engine, make_url
 
 from audience.accounts import Account, add_account, find_account
 from audience.addresses import normalise_email, normalise_mobile
@@ -147,7 +146,13 @@ def _import_in_child(url: str, file: str, data: str) -> None:
     seconds = time.perf_counter() - began
     if result.state != "completed" or result.counters["refused"]:
         raise SystemExit(f"the import did not go well: {result}")
-    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+    print(json.dumps([seconds, _peak_memory()]))
+
+
+def _peak_memory() -> float:
+    """Return this process's peak memory in MB; `getrusage` would count that of the parent before `exec`."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _find(database: Database) -> tuple[Account, MailingList]:
@@ -203,38 +208,55 @@ def _time_row_by_row(url: str, file: Path, sample: int) -> float:
         next(lines)
         for _ in range(0, sample, 1000):
             with database.write() as connection:
-                for _, line in zip(range(1000), lines, strict=False):
-                    _upsert(connection, account, mailing, line.rstrip("\n").split(";"))
+                statements = _RowByRow(connection, account, mailing)
+                for line in islice(lines, 1000):
+                    statements.upsert(line.rstrip("\n").split(";"))
     seconds = time.perf_counter() - began
     database.close()
     return seconds
 
 
-def _upsert(connection: Connection, account: Account, mailing: MailingList, cells: list[str]) -> None:
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    now = datetime.now(UTC)
-    email, mobile = normalise_email(cells[0]), normalise_mobile(cells[1], "+39")
-    fields = {str(number): value for number, value in enumerate(cells[3:], 1)}
-    upsert = dialect.insert(recipient).values(
-        account_id=account.id, email=email, mobile=mobile, fields=fields, created_at=now, updated_at=now
-    )
-    upsert = upsert.on_conflict_do_update(
-        index_elements=[recipient.c.account_id, recipient.c.email],
-        index_where=recipient.c.email.is_not(None),
-        set_={"fields": upsert.excluded.fields, "mobile": upsert.excluded.mobile, "updated_at": now},
-    )
-    recipient_id = connection.execute(upsert.returning(recipient.c.id)).scalar_one()
-    for channel in (1, 2):
-        key = {"recipient_id": recipient_id, "list_id": mailing.id, "channel": channel}
-        stored = select(subscription.c.status).filter_by(**key)
-        if connection.execute(stored).scalar_one_or_none() is None:
-            values = {"status": 1, "subscribed_at": now, "changed_at": now, "source": "import"}
-            connection.execute(insert(subscription).values(**key, **values))
-            change = {**key, "account_id": account.id, "at": now, "new_status": 1, "source": "import"}
-            connection.execute(insert(history).values(**change))
-    for number in cells[2].split(","):
-        member = dialect.insert(group_member).values(recipient_id=recipient_id, group_id=int(number))
-        connection.execute(member.on_conflict_do_nothing())
+class _RowByRow:
+    """The statements of one row, straight to the driver, as the fastest of list managers would send them."""
+
+    def __init__(self, connection: Connection, account: Account, mailing: MailingList) -> None:
+        self._cursor: Any = connection.connection.driver_connection.cursor()  # type: ignore[union-attr]
+        self._mark = "?" if connection.dialect.name == "sqlite" else "%s"
+        self._account, self._mailing = account.id, mailing.id
+
+    def upsert(self, cells: list[str]) -> None:
+        """Add or update one person with both subscriptions, history and groups."""
+        now = datetime.now(UTC).isoformat(sep=" ")
+        email, mobile = normalise_email(cells[0]), normalise_mobile(cells[1], "+39")
+        fields = json.dumps({str(number): value for number, value in enumerate(cells[3:], 1)})
+        values = (self._account, email, mobile, fields, now, now)
+        (recipient_id,) = self._execute(_UPSERT_RECIPIENT, *values).fetchone()
+        for channel in (1, 2):
+            key = (recipient_id, self._mailing, channel)
+            if self._execute(_ADD_SUBSCRIPTION, *key, now, now).rowcount:
+                self._execute(_ADD_HISTORY, *key, self._account, now)
+        for number in cells[2].split(","):
+            self._execute(_ADD_MEMBER, recipient_id, int(number))
+
+    def _execute(self, statement: str, *values: object) -> Any:
+        return self._cursor.execute(statement.replace("?", self._mark), values)
+
+
+_UPSERT_RECIPIENT = """
+    INSERT INTO recipient (account_id, email, mobile, fields, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (email, account_id) WHERE email IS NOT NULL
+    DO UPDATE SET fields = excluded.fields, mobile = excluded.mobile, updated_at = excluded.updated_at
+    RETURNING id
+"""
+_ADD_SUBSCRIPTION = """
+    INSERT INTO subscription (recipient_id, list_id, channel, status, subscribed_at, changed_at, source)
+    VALUES (?, ?, ?, 1, ?, ?, 'import') ON CONFLICT DO NOTHING
+"""
+_ADD_HISTORY = """
+    INSERT INTO history (recipient_id, list_id, channel, account_id, at, new_status, source)
+    VALUES (?, ?, ?, ?, ?, 1, 'import')
+"""
+_ADD_MEMBER = "INSERT INTO group_member (recipient_id, group_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
 
 if __name__ == "__main__":

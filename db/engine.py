@@ -18,6 +18,16 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
 SQLITE_BUSY_SECONDS = 60
 _WRITES = "listbridge_writes"
+_SQLITE_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "cache_size=-65536",
+    # A chunk of an import is staged in temporary tables of some 20 MB.
+    "temp_store=MEMORY",
+    # Pages; a chunk fills several times the default of 1000, and each of its commits would copy the log back.
+    "wal_autocheckpoint=16384",
+)
 
 
 class Database:
@@ -82,7 +92,7 @@ def _dump_json(value: object) -> str:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # The driver must not begin transactions by itself; `_begin_sqlite` does.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536"):
+    for pragma in _SQLITE_PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 
 
