@@ -42,7 +42,7 @@ class Uploader(threading.Thread):
 
     def run(self) -> None:
         with suppress(OSError, EOFError, ftplib.Error):
-            client = ftplib.FTP(timeout=DEADLINE)  # noqa: S321
+            client = ftplib.FTP(timeout=DEADLINE)
             try:
                 client.connect("127.0.0.1", self.port)
                 client.login(USER, PASSWORD)
@@ -97,7 +97,7 @@ def office(tmp_path: Path) -> Office:  # type: ignore[misc]
 
 
 def test_nothing_is_lost_or_doubled_by_kills(office: Office) -> None:
-    generator = random.Random(2026)  # noqa: S311
+    generator = random.Random(2026)
     acknowledged: list[str] = []
     for round_number in range(KILLS):
         acknowledged += run_until_killed(office, round_number, generator.uniform(0.05, 0.8))

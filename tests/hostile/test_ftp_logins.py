@@ -21,7 +21,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 
 
 def connect(office: Office) -> ftplib.FTP:
-    client = ftplib.FTP()  # noqa: S321
+    client = ftplib.FTP()
     client.connect(*office.address, timeout=DEADLINE)
     return client
 

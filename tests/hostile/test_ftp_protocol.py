@@ -109,7 +109,7 @@ def test_a_flood_of_commands_is_cut_off(office: Office) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_noise_neither_stops_the_server_nor_leaves_anything(office: Office, seed: int) -> None:
-    generator = random.Random(seed)  # noqa: S311
+    generator = random.Random(seed)
     words = [b"USER", b"PASS", b"STOR", b"PASV", b"REST", b"ALLO", b"ABOR", b"SITE", b"MFMT", b"RNTO", b"OPTS", b"STOU"]
     words += [b"EPSV", b"APPE", b"REIN", b"MLST", b"CWD", b"HELP", b"FEAT", b"\xff\xf4\xff\xf2ABOR", b"LIST", b"STAT"]
     client = office.client()

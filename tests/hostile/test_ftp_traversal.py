@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ftp_doors import Office, open_temporary_office
 
-SECRET = "secret.txt"  # noqa: S105
+SECRET = "secret.txt"
 CONTENT = b"not yours"
 
 NAMES = [

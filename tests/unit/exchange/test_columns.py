@@ -9,9 +9,7 @@ from exchange.errors import FileRefused, RowRefused
 from exchange.profiles import Profile
 
 FIELDS = {"first name": "1", "city": "2", "email": "9"}
-VENDOR = Profile(
-    column_names={"111": "email", " Cellulare ": "mobile", "note": "", "zip": "2", "bad": "nonsense"}
-)
+VENDOR = Profile(column_names={"111": "email", " Cellulare ": "mobile", "note": "", "zip": "2", "bad": "nonsense"})
 
 
 @pytest.mark.parametrize(

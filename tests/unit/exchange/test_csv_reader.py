@@ -27,9 +27,7 @@ def open_rows(content: bytes, **settings: Any) -> CsvRows:
 
 def read(content: bytes, **settings: Any) -> tuple[list[SourceRow], list[RowError]]:
     batches = list(open_rows(content, **settings).batches(3))
-    return [row for batch in batches for row in batch.rows], [
-        error for batch in batches for error in batch.errors
-    ]
+    return [row for batch in batches for row in batch.rows], [error for batch in batches for error in batch.errors]
 
 
 @pytest.mark.parametrize(
@@ -52,9 +50,7 @@ def read(content: bytes, **settings: Any) -> tuple[list[SourceRow], list[RowErro
         (b"email;1\na@example.com;Ann\n#END 1\n\n", {"completeness": "trailer"}, ";", "utf-8"),
     ],
 )
-def test_same_row_in_every_dialect(
-    content: bytes, settings: dict[str, Any], separator: str, encoding: str
-) -> None:
+def test_same_row_in_every_dialect(content: bytes, settings: dict[str, Any], separator: str, encoding: str) -> None:
     source = open_rows(content, **settings)
     assert (source.separator, source.encoding) == (separator, encoding)
     [batch] = source.batches(10)
@@ -146,9 +142,7 @@ def test_cell_of_ten_megabytes_takes_little_more_memory() -> None:
     assert peak < 4 * size
 
 
-@pytest.mark.parametrize(
-    ("empty_values", "expected"), [("keep", {"1": "Ann"}), ("clear", {"1": "Ann", "2": ""})]
-)
+@pytest.mark.parametrize(("empty_values", "expected"), [("keep", {"1": "Ann"}), ("clear", {"1": "Ann", "2": ""})])
 def test_empty_cells(empty_values: str, expected: dict[str, str]) -> None:
     rows, _ = read(b"email;1;2\na@example.com; Ann ; \n", empty_values=empty_values)
     assert [row.fields for row in rows] == [expected]
@@ -245,9 +239,7 @@ RECORDS = st.sampled_from(
 
 
 @given(st.lists(RECORDS, max_size=15), st.integers(1, 5), st.data())
-def test_resumed_reading_equals_uninterrupted_reading(
-    records: list[bytes], size: int, data: st.DataObject
-) -> None:
+def test_resumed_reading_equals_uninterrupted_reading(records: list[bytes], size: int, data: st.DataObject) -> None:
     source = open_rows(b"email;1\n" + b"".join(records))
     whole = list(source.batches(size))
     done = data.draw(st.integers(0, len(whole)))
@@ -258,9 +250,7 @@ def test_resumed_reading_equals_uninterrupted_reading(
     assert list(source.batches(1, skip)) == one_by_one[skip:]
 
 
-VALUES = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), min_size=1, max_size=12).map(
-    str.strip
-)
+VALUES = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), min_size=1, max_size=12).map(str.strip)
 NARROW = st.text(st.characters(codec="cp1252", min_codepoint=32), min_size=1, max_size=12).map(str.strip)
 
 
@@ -276,9 +266,7 @@ def test_what_is_written_is_read(
     rows: list[tuple[str, str, str]], separator: str, quote: str, line_end: str, name: str, declared: bool
 ) -> None:
     out = io.StringIO()
-    writer = csv.writer(
-        out, delimiter=separator, quotechar=quote, lineterminator=line_end, quoting=csv.QUOTE_ALL
-    )
+    writer = csv.writer(out, delimiter=separator, quotechar=quote, lineterminator=line_end, quoting=csv.QUOTE_ALL)
     writer.writerows([("email", "1", "2"), *rows])
     encoding = ENCODINGS[name]
     content = encoding.mark + encoding.encode(out.getvalue())
@@ -300,9 +288,7 @@ def test_narrow_encodings_are_read(values: list[str], encoding: str) -> None:
     csv.writer(out, delimiter=";", quoting=csv.QUOTE_ALL).writerows(
         [("email", "1"), *(("a", value) for value in values)]
     )
-    rows, errors = read(
-        out.getvalue().encode(encoding), encoding=encoding, separator=";", empty_values="clear"
-    )
+    rows, errors = read(out.getvalue().encode(encoding), encoding=encoding, separator=";", empty_values="clear")
     assert errors == []
     assert [row.fields["1"] for row in rows] == values
 
@@ -315,7 +301,5 @@ def test_any_bytes_are_read_or_refused(content: bytes, encoding: str, header: bo
     except FileRefused:
         return
     for row in (*rows, *errors):
-        encoded = ENCODINGS[
-            open_rows(prefix + content, encoding=encoding, header=header, columns=("email",)).encoding
-        ]
+        encoded = ENCODINGS[open_rows(prefix + content, encoding=encoding, header=header, columns=("email",)).encoding]
         assert encoded.encode(row.raw) in content

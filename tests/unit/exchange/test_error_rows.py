@@ -114,15 +114,11 @@ def test_repaired_file_is_imported_clean(
     assert (again.separator, again.encoding) == (source.separator, source.encoding)
     assert len(collect_errors(again)) + len(collect_rows(again)) == len(errors)
 
-    repaired = [
-        (line, code, text, b"a@example.com;Ann\n") for line, code, text, _ in errors if code != "quote"
-    ]
+    repaired = [(line, code, text, b"a@example.com;Ann\n") for line, code, text, _ in errors if code != "quote"]
     mended = write(source.header, *repaired, separator=source.separator, encoding=source.encoding)
     clean = CsvRows(lambda: io.BytesIO(mended), profile, FIELDS)
     assert collect_errors(clean) == []
-    assert [(row.email, row.fields) for row in collect_rows(clean)] == [
-        ("a@example.com", {"1": "Ann"})
-    ] * len(repaired)
+    assert [(row.email, row.fields) for row in collect_rows(clean)] == [("a@example.com", {"1": "Ann"})] * len(repaired)
 
 
 def test_refused_twice_comes_back_a_second_time() -> None:

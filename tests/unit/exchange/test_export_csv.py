@@ -57,10 +57,7 @@ def test_rows_are_written(rows: list[tuple[object, ...]], settings: dict[str, An
 @pytest.mark.parametrize(("hour", "local"), [(0, "02"), (1, "02"), (2, "03")])
 def test_hours_of_the_autumn_night_are_local(hour: int, local: str) -> None:
     instant = datetime(2026, 10, 25, hour, 30, tzinfo=UTC)
-    assert (
-        write([(instant,)], header=False, date_format="HH", time_zone="Europe/Rome")
-        == f"{local}\r\n".encode()
-    )
+    assert write([(instant,)], header=False, date_format="HH", time_zone="Europe/Rome") == f"{local}\r\n".encode()
 
 
 def test_output_stays_open_and_can_be_continued() -> None:

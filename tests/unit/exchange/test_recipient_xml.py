@@ -41,9 +41,7 @@ def test_document_is_read() -> None:
     second = "<person email='b@example.com'/>"
     document = f"<people>\n{first}\n{second}</people>"
     assert read(document) == [
-        SourceRow(
-            1, first, "a@example.com", "+0018889624587", "", "", "", "", {"1": "Ann & é", "2": "<Rome>"}
-        ),
+        SourceRow(1, first, "a@example.com", "+0018889624587", "", "", "", "", {"1": "Ann & é", "2": "<Rome>"}),
         SourceRow(2, second, "b@example.com", "", "", "", "", "", {}),
     ]
     assert open_rows(document.encode()).header == ""
@@ -185,16 +183,12 @@ TEXT = st.text(
 
 @given(st.lists(st.tuples(TEXT, TEXT), max_size=10), st.integers(1, 4), st.data())
 def test_what_is_written_is_read(people: list[tuple[str, str]], size: int, data: st.DataObject) -> None:
-    records = [
-        f"<person email={quoteattr(email)}><value1>{escape(name)}</value1></person>" for email, name in people
-    ]
+    records = [f"<person email={quoteattr(email)}><value1>{escape(name)}</value1></person>" for email, name in people]
     source = open_rows(f"<x>{' '.join(records)}</x>".encode(), empty_values="clear")
     whole = list(source.batches(size))
     rows = [row for batch in whole for row in batch.rows]
     assert [row.raw for row in rows] == records
-    assert [(row.email, row.fields["1"]) for row in rows] == [
-        (email.strip(), name.strip()) for email, name in people
-    ]
+    assert [(row.email, row.fields["1"]) for row in rows] == [(email.strip(), name.strip()) for email, name in people]
     done = data.draw(st.integers(0, len(whole)))
     position = whole[done - 1].position if done else 0
     assert list(source.batches(size, position)) == whole[done:]

@@ -1,0 +1,219 @@
+"""Runs the FTP door: one pyftpdlib loop, threads for what is slow, a heartbeat, a clean stop."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+from pyftpdlib.ioloop import IOLoop
+from pyftpdlib.servers import FTPServer
+
+from db.engine import Database
+from db.tables import heartbeat
+from ftp_server.accounts import Gate, LoginLimits, Throttle
+from ftp_server.bridge import Bridge
+from ftp_server.desk import Desk
+from ftp_server.recovery import recover
+from ftp_server.session import Session
+from jobs.leases import name_owner
+from jobs.storage import Storage
+
+log = structlog.get_logger()
+
+ROLE = "ftp"
+HEARTBEAT_SECONDS = 5.0
+STOP_SECONDS = 30.0
+_ACCEPT_PAUSE_SECONDS = 1.0
+
+
+class StorageInUse(Exception):
+    """Another FTP server works on the same data directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class FtpOptions:
+    """How the FTP door is set up."""
+
+    host: str = "127.0.0.1"
+    port: int = 2121
+    """0: any free port."""
+    passive_ports: tuple[int, int] | None = None
+    """First and last port for passive data connections; None: any free port."""
+    masquerade_address: str | None = None
+    """Address that passive mode names, when clients see the server under another one."""
+    max_connections: int = 512
+    """Sockets of clients, control and data together; a security limit."""
+    max_per_address: int = 20
+    """Control connections of one address; a security limit."""
+    idle_seconds: float = 300.0
+    """How long a client may be silent between commands, or in the middle of a transfer."""
+    login_seconds: float = 30.0
+    """How long a client may take to log in; a security limit."""
+    banner: str = "Listbridge FTP ready."
+    logins: LoginLimits = field(default_factory=LoginLimits)
+
+
+def run_ftp_server(
+    database: Database,
+    storage: Storage,
+    options: FtpOptions,
+    stop: threading.Event,
+    ready: Callable[[tuple[str, int]], None] | None = None,
+) -> None:
+    """Serve FTP until told to stop; then end sessions, finish verdicts that are due, and return.
+
+    Args:
+        database: has the logins and takes the uploads.
+        storage: has the homes and the spool; one FTP server at a time may use it.
+        options: how to serve.
+        stop: set from any thread to end.
+        ready: called with the address once clients can connect.
+
+    Raises:
+        StorageInUse: another FTP server uses this storage.
+        OSError: the address is not available.
+    """
+    # pyftpdlib logs every session with its address; what matters is in the program's own log.
+    logging.getLogger("pyftpdlib").setLevel(logging.ERROR)
+    logging.getLogger("pyftpdlib").addHandler(logging.NullHandler())
+    storage.prepare()
+    with _lock(storage):
+        recover(database, storage)
+        door = Door(database, storage, options)
+        try:
+            door.serve(stop, ready)
+        finally:
+            door.close()
+
+
+@contextmanager
+def _lock(storage: Storage) -> Iterator[None]:
+    with (storage.receiving / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageInUse(f"Another FTP server uses {storage.root}.") from None
+        yield
+
+
+class Door:
+    """Everything that sessions share."""
+
+    def __init__(self, database: Database, storage: Storage, options: FtpOptions) -> None:
+        """Open the listening socket.
+
+        Raises:
+            OSError: the address is not available.
+        """
+        self.database = database
+        self.storage = storage
+        self.options = options
+        self.ioloop = IOLoop()
+        try:
+            self.listener = Listener((options.host, options.port), self)
+        except OSError:
+            self.ioloop.close()
+            raise
+        self.bridge = Bridge(self.ioloop)
+        self.pool = ThreadPoolExecutor(4, "ftp-work")
+        self._login_pool = ThreadPoolExecutor(2, "ftp-login")
+        self._record_pool = ThreadPoolExecutor(2, "ftp-record")
+        self.desk = Desk(database, storage, self.bridge, self.pool, self._record_pool, self.ioloop)
+        self.gate = Gate(database, storage, self.bridge, self._login_pool, Throttle(options.logins))
+        self._owner = name_owner()
+        self._beating = False
+        self._running = True
+
+    def serve(self, stop: threading.Event, ready: Callable[[tuple[str, int]], None] | None) -> None:
+        """Run the loop until `stop` is set."""
+        threading.Thread(target=self._wait_for, args=(stop,), name="ftp-stop", daemon=True).start()
+        self._beat()
+        self.ioloop.call_every(HEARTBEAT_SECONDS, self._beat)
+        address = self.listener.socket.getsockname()[:2]
+        log.info("ftp_ready", host=address[0], port=address[1])
+        if ready is not None:
+            ready(address)
+        timeout: float | None = None
+        while self._running:
+            timeout = self.ioloop.loop(timeout, blocking=False)
+
+    def _wait_for(self, stop: threading.Event) -> None:
+        stop.wait()
+        self.bridge.call(self._stop)
+
+    def _stop(self) -> None:
+        self._running = False
+
+    def close(self) -> None:
+        """End all sessions, wait for the verdicts under way, and free everything."""
+        self.desk.stopping = True
+        self.listener.close()
+        for session in [item for item in self.ioloop.socket_map.values() if isinstance(item, Session)]:
+            session.end_quiet()
+            session.respond("421 The server is stopping.")
+            session.close()
+        self._finish_work()
+        for pool in (self._login_pool, self._record_pool, self.pool):
+            pool.shutdown()
+        self.bridge.close()
+        self.ioloop.close()
+        with self.database.write() as connection:
+            connection.execute(heartbeat.delete().where(heartbeat.c.owner == self._owner))
+
+    def _finish_work(self) -> None:
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.bridge.outstanding and time.monotonic() < deadline:
+            self.ioloop.loop(STOP_SECONDS, blocking=False)
+
+    def _beat(self) -> None:
+        if not self._beating:
+            self._beating = True
+            self.bridge.submit(self.pool, self._write_heartbeat, self._beaten)
+
+    def _beaten(self, future: Future[None]) -> None:
+        self._beating = False
+        if future.exception() is not None:
+            log.error("heartbeat_failed", error=repr(future.exception()))
+
+    def _write_heartbeat(self) -> None:
+        now = datetime.now(UTC)
+        mine = (heartbeat.c.role == ROLE) & (heartbeat.c.owner == self._owner)
+        with self.database.write() as connection:
+            if connection.execute(heartbeat.update().where(mine).values(at=now)).rowcount == 0:
+                connection.execute(heartbeat.insert().values(role=ROLE, owner=self._owner, at=now))
+
+
+class Listener(FTPServer):  # type: ignore[misc]
+    """The listening socket."""
+
+    def __init__(self, address: tuple[str, int], door: Door) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the address is not available.
+        """
+        self.door = door
+        self.max_cons = door.options.max_connections
+        self.max_cons_per_ip = door.options.max_per_address
+        super().__init__(address, Session, ioloop=door.ioloop)
+
+    def handle_error(self) -> None:
+        """Go on listening; pyftpdlib would stop for good when, for example, no file descriptor is left."""
+        log.exception("ftp_accept_failed")
+        self.del_channel()
+        self.ioloop.call_later(_ACCEPT_PAUSE_SECONDS, self._listen_again)
+
+    def _listen_again(self) -> None:
+        if not self._closed:
+            self.add_channel()
+
+    def writable(self) -> bool:
+        return False

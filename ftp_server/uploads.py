@@ -1,0 +1,192 @@
+"""One file on its way in: hidden in the spool while it is received, then under its name, or put aside."""
+
+from __future__ import annotations
+
+import errno
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+from typing import BinaryIO
+
+from audience.accounts import Account
+from ftp_server.arrival import Arrival, Ending
+from ftp_server.journal import Note, remove_note, write_note
+from ftp_server.names import INCOMPLETE_FOLDER, Place, Refused, Role, role_of
+from jobs.feeds import Feed
+from jobs.storage import Storage, free_name
+
+APPEND = -1
+"""Offset that means the end of the file."""
+
+CONTINUABLE_SECONDS = 12 * 3600
+"""How long an incomplete file is taken for the beginning of an upload of the same name; yesterday's is not."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ROOM_CHECKED_EVERY = 16 * 1024 * 1024
+BEING_IMPORTED = "550 The file is being imported, or was; upload it under another name or as a whole."
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where an upload goes, and what is known of that place."""
+
+    account: Account
+    place: Place
+    target: Path
+    feed: Feed | None
+
+    @property
+    def role(self) -> Role:
+        return role_of(self.feed.profile if self.feed else None, self.place.name)
+
+
+class Upload:
+    """A file being received. It lives on the FTP loop; writing is the only work it does there."""
+
+    def __init__(self, storage: Storage, destination: Destination, announced: int | None) -> None:
+        """Prepare; nothing is on disk before `open`.
+
+        Args:
+            storage: whose spool hides the file.
+            destination: where the file goes.
+            announced: size in bytes that ALLO named.
+        """
+        self.key = uuid.uuid4().hex
+        self.destination = destination
+        self.role = destination.role
+        feed = destination.feed
+        rule = feed.profile.completeness if feed is not None and self.role is Role.DATA else None
+        self.arrival = Arrival(rule, announced)
+        self.path = storage.receiving / self.key
+        """Where the file is now."""
+        self.size = 0
+        self.received = 0
+        self.inode = 0
+        self._storage = storage
+        self._continued: Path | None = None
+        self._file: BinaryIO | None = None
+
+    def open(self, offset: int | None) -> None:
+        """Make the hidden file, or continue an earlier one.
+
+        Args:
+            offset: bytes to keep of the earlier one, `APPEND` for all; None to begin anew.
+
+        Raises:
+            Refused: there is nothing to continue there, or it is in use.
+            OSError: the disk fails.
+        """
+        place = self.destination.place
+        write_note(self._storage, self.key, Note(self.destination.account.number, place.folder, place.name))
+        try:
+            self._file = self._create() if offset is None else self._continue(offset)
+        except (Refused, OSError):
+            remove_note(self._storage, self.key)
+            raise
+        self.inode = self.path.stat().st_ino
+
+    def _create(self) -> BinaryIO:
+        return self.path.open("xb", buffering=0)
+
+    def _continue(self, offset: int) -> BinaryIO:
+        partial = find_partial(self.destination.target)
+        size = partial.stat().st_size if partial else 0
+        if offset > size:
+            raise Refused(f"554 There are only {size} bytes to continue after.")
+        if partial is None:
+            return self._create()
+        if partial.stat().st_nlink > 1:
+            raise Refused(BEING_IMPORTED)
+        if partial == self.destination.target:
+            partial = put_aside(partial, partial)
+        # It keeps its name among the incomplete files until it is complete, so a crash leaves it there.
+        self.path.hardlink_to(partial)
+        self._continued = partial
+        self.size = size if offset == APPEND else offset
+        file = self.path.open("r+b", buffering=0)
+        file.truncate(self.size)
+        file.seek(self.size)
+        return file
+
+    def write(self, data: bytes) -> None:
+        """Add bytes.
+
+        Raises:
+            OSError: the disk is full, or nearly so, or fails.
+        """
+        assert self._file is not None
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        before, self.received = self.received, self.received + len(data)
+        self.size += len(data)
+        if before // _ROOM_CHECKED_EVERY != self.received // _ROOM_CHECKED_EVERY and not self._storage.has_room():
+            raise OSError(errno.ENOSPC, "The reserve of free disk is reached.")
+
+    def close(self, ending: Ending) -> Ending:
+        """Close the file; return how the upload ended, which is worse when closing fails."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            try:
+                file.close()
+            except OSError as error:
+                return ending_of(error)
+        return ending
+
+    def publish(self) -> None:
+        """Show the file under its name, in place of what was there.
+
+        Raises:
+            OSError: the folder is gone or a folder has the name.
+        """
+        if self._continued is not None and is_same(self._continued, self.path):
+            self._continued.unlink()
+        self.path.replace(self.destination.target)
+        self.path = self.destination.target
+
+    def put_aside(self) -> None:
+        """Move the file to the folder for incomplete files."""
+        self.path = put_aside(self.path, self.destination.target)
+
+    def discard(self) -> None:
+        """Remove what this transfer brought; an earlier part that was continued stays."""
+        self.close(Ending.ABORTED)
+        self.path.unlink(missing_ok=True)
+        remove_note(self._storage, self.key)
+
+
+def find_partial(target: Path) -> Path | None:
+    """Return the file that an upload to `target` may continue: the visible one, or one put aside not long ago."""
+    if target.is_file():
+        return target
+    partial = target.parent / INCOMPLETE_FOLDER / target.name
+    if partial.is_file() and partial.stat().st_mtime > time() - CONTINUABLE_SECONDS:
+        return partial
+    return None
+
+
+def put_aside(path: Path, target: Path) -> Path:
+    """Move a file that should have come to `target` to the folder `incomplete` there; return where it is.
+
+    The newest keeps its name, since that is the one an upload may continue; an older one gets a number.
+    """
+    folder = target.parent / INCOMPLETE_FOLDER
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place = folder / target.name
+    if is_same(place, path):
+        path.unlink()
+        return place
+    if place.exists():
+        place.rename(free_name(folder, target.name))
+    return path.rename(place)
+
+
+def is_same(path: Path, other: Path) -> bool:
+    """Tell whether two names are there and stand for one file."""
+    return path.exists() and other.exists() and path.samefile(other)
+
+
+def ending_of(error: OSError) -> Ending:
+    """Return how an upload ended whose storing failed like this."""
+    return Ending.DISK_FULL if error.errno in _FULL else Ending.DISK_FAILED
