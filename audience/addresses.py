@@ -52,6 +52,8 @@ def normalise_mobile(number: str, default_prefix: str) -> str:
     Raises:
         InvalidAddress: it is not a telephone number.
     """
+    if _INTERNATIONAL.fullmatch(number) and number.isascii():
+        return number
     digits = number.translate(_PUNCTUATION)
     if digits.startswith("00"):
         digits = "+" + digits[2:]

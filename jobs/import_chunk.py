@@ -51,6 +51,7 @@ class Chunk:
         self._plan = plan
         self._transitions = Transitions()
         self._people: list[Person] = []
+        self._group_keys: dict[tuple[str, str, int], GroupKey] = {}
         profile = plan.profile
         self._use_email = profile.channels != "sms"
         self._use_sms = profile.channels != "email"
@@ -136,6 +137,14 @@ class Chunk:
         return mailing
 
     def _groups(self, row: SourceRow, mailing: MailingList) -> GroupKey:
+        # Few combinations occur in a file, and many times each.
+        wanted = (row.groups, row.group_name, mailing.id)
+        key = self._group_keys.get(wanted)
+        if key is None:
+            key = self._group_keys[wanted] = self._read_groups(row, mailing)
+        return key
+
+    def _read_groups(self, row: SourceRow, mailing: MailingList) -> GroupKey:
         ids = set(self._default_groups)
         for number in row.groups.replace(";", ",").split(","):
             number = number.strip()

@@ -20,7 +20,7 @@ from jobs.storage import Storage
 from listbridge.cli import main
 from listbridge.customers import open_account, open_customer_list
 
-PASSWORD = "secret"  # noqa: S105  (of a test)
+PASSWORD = "secret"
 
 
 @pytest.fixture

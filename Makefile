@@ -1,0 +1,81 @@
+# The whole workflow: `make run`, `make check`, `make test`.
+
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+
+ROOMS := listbridge services wsdl ftp_server jobs audience exchange delivery console db
+CODE := $(ROOMS) tests $(wildcard benchmarks)
+
+# The settings of ruff; it reads them from nowhere else.
+STYLE := --line-length 120 --target-version py311
+RULES := E,F,W,I,UP,B,C4,SIM,RUF,PTH,RET,PIE,N,A,S
+IGNORED := S101,S603,S607,S104,S608,A002,A005,RUF001,RUF002,RUF003,N818
+LINT := --select $(RULES) --ignore $(IGNORED) --per-file-ignores 'tests/**:S'
+
+# Tests make up passwords and roll dice.
+EXCEPT := --per-file-ignores 'tests/*:S105,tests/*:S106,tests/*:S107,tests/*:S311'
+
+# How many test processes run at once.
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show what can be made.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(STAMP) ## Make the virtual environment .venv with everything in it.
+
+$(STAMP): setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "Python 3.11 is needed; name it with PYTHON=..., for example: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "This Python cannot make virtual environments: its modules venv and ensurepip are missing." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+.PHONY: run
+run: setup ## Set up and start the server; the first start makes a demo account.
+	@$(BIN)/listbridge init
+	@exec $(BIN)/listbridge serve
+
+.PHONY: demo
+demo: setup ## Show the main job end to end on a temporary server.
+	@$(BIN)/listbridge demo
+
+.PHONY: check
+check: setup ## Check format, style, types, layering and documentation.
+	$(BIN)/ruff format --check --quiet $(STYLE) $(CODE)
+	$(BIN)/ruff check --quiet $(STYLE) --select $(RULES) --ignore $(IGNORED) $(EXCEPT) $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest --quiet --no-header -p no:cacheprovider tests/unit/listbridge/test_docs.py
+
+.PHONY: format
+format: setup ## Format the code, and repair what can be repaired by itself.
+	$(BIN)/ruff format $(STYLE) $(CODE)
+	$(BIN)/ruff check --fix $(STYLE) --select $(RULES) --ignore $(IGNORED) $(EXCEPT) $(CODE)
+
+.PHONY: test
+test: setup ## Run the whole suite, on SQLite and PostgreSQL, and report the coverage.
+	$(BIN)/pytest -n $(JOBS) $(addprefix --cov=,$(ROOMS)) --cov-branch --cov-report=term:skip-covered
+
+.PHONY: torture
+torture: setup ## Kill the server at random moments, many times.
+	$(BIN)/pytest -m torture
+
+.PHONY: interop
+interop: setup ## Run the tests with foreign clients.
+	$(BIN)/pytest -n $(JOBS) tests/interop
+
+.PHONY: bench
+bench: setup ## Measure the import of a million rows beside its floor and a plain upsert.
+	$(BIN)/python -m benchmarks.import_rows
+
+.PHONY: clean
+clean: ## Remove the virtual environment and caches; data in ./var stays.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage *.egg-info

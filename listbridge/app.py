@@ -1,0 +1,184 @@
+"""Wires the rooms together and starts each role; the settings are turned into the rooms' own options here alone."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import OperationalError
+
+from db.engine import Database
+from db.migration import is_current, migrate
+from jobs.storage import Storage
+from listbridge.errors import CommandError
+from listbridge.lifeline import follow_parent
+from listbridge.logging import configure_logging
+from listbridge.settings import Address, Settings, load_settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+WEB_TARGET = "listbridge.app:create_web_application"
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What every role and command works with."""
+
+    settings: Settings
+    database: Database
+    storage: Storage
+
+
+def connect(settings: Settings) -> Application:
+    """Wire database and storage; neither is touched yet."""
+    storage = Storage(settings.data_dir, reserve=settings.disk_reserve_mb * 1024 * 1024)
+    return Application(settings, Database(settings.database_url), storage)
+
+
+@contextmanager
+def open_application(settings: Settings) -> Iterator[Application]:
+    """Give a command or role its application, ready to use, and close it afterwards.
+
+    Raises:
+        CommandError: the database cannot be reached, or has not the tables of this version.
+    """
+    application = connect(settings)
+    try:
+        application.storage.prepare()
+        if not is_current(application.database):
+            raise CommandError("The database has not the tables of this version; run `listbridge migrate` first.")
+        yield application
+    except OperationalError as error:
+        raise CommandError(f"The database cannot be used: {describe_database_error(error)}") from error
+    finally:
+        application.database.close()
+
+
+def prepare(settings: Settings) -> None:
+    """Make the directories and bring the database to this version.
+
+    Raises:
+        CommandError: one of them cannot be made.
+    """
+    application = connect(settings)
+    try:
+        application.storage.prepare()
+        migrate(application.database)
+    except OperationalError as error:
+        raise CommandError(f"The database cannot be used: {describe_database_error(error)}") from error
+    except OSError as error:
+        raise CommandError(f"The data directory {settings.data_dir} cannot be used: {error.strerror}.") from error
+    finally:
+        application.database.close()
+
+
+def describe_database_error(error: OperationalError) -> str:
+    """Return the first line of what the driver said; it names host and port, never a password."""
+    return str(error.orig).strip().partition("\n")[0]
+
+
+def require_free_port(address: Address, setting: str) -> None:
+    """Fail early and clearly when a door cannot be opened.
+
+    Raises:
+        CommandError: the address is in use or not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            cause = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror})"
+            raise CommandError(f"{address} {cause}; choose another one (setting {setting}).") from error
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def run_web(settings: Settings) -> None:
+    """Serve SOAP and HTTP callers until a signal says stop.
+
+    Raises:
+        CommandError: the address is in use, or the database is not ready.
+    """
+    from services.http.server import run_web_server
+
+    configure_logging(settings, "web")
+    require_free_port(settings.http, "http")
+    with open_application(settings):
+        pass
+    # The server's processes read their settings from the environment.
+    os.environ.update(settings.to_environment())
+    run_web_server(settings.http.host, settings.http.port, settings.workers, WEB_TARGET)
+
+
+def create_web_application() -> WSGIApplication:
+    """Return the WSGI application; called once in each process of the web role."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        # Until the server has set handlers of its own, those inherited from its first process would swallow signals.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        follow_parent(parent.pid)
+
+    from services.http.application import create_application
+    from services.http.options import HttpOptions
+
+    settings = load_settings()
+    configure_logging(settings, "web")
+    application = connect(settings)
+    options = HttpOptions(trust_forwarded=settings.trust_forwarded)
+    return create_application(application.database, application.storage, options)
+
+
+def run_ftp(settings: Settings) -> None:
+    """Serve FTP clients until a signal says stop.
+
+    Raises:
+        CommandError: the address or the data directory is in use, or the database is not ready.
+    """
+    from ftp_server.ftp import FtpOptions, StorageInUse, run_ftp_server
+
+    configure_logging(settings, "ftp")
+    require_free_port(settings.ftp, "ftp")
+    options = FtpOptions(
+        host=settings.ftp.host,
+        port=settings.ftp.port,
+        passive_ports=settings.ftp_passive_ports,
+        masquerade_address=settings.ftp_masquerade_address,
+    )
+    stop = stop_on_signals()
+    with open_application(settings) as application:
+        try:
+            run_ftp_server(application.database, application.storage, options, stop)
+        except StorageInUse as error:
+            raise CommandError(str(error)) from error
+
+
+def run_worker(settings: Settings) -> None:
+    """Import, export and keep house until a signal says stop.
+
+    Raises:
+        CommandError: the database is not ready.
+    """
+    from jobs.worker import WorkerOptions
+    from jobs.worker import run_worker as run
+
+    configure_logging(settings, "worker")
+    stop = stop_on_signals()
+    with open_application(settings) as application:
+        run(application.database, application.storage, WorkerOptions(), stop)

@@ -1,0 +1,70 @@
+"""The command line: every command of `listbridge.commands` under its name, and how errors are told.
+
+Exit codes: 0 done, 1 could not be done (one line on standard error says why), 2 not understood.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+from sqlalchemy.exc import OperationalError
+
+from audience.errors import AudienceError
+from exchange.errors import FileRefused
+from jobs.feeds import InvalidFolder
+from jobs.imports import UnknownImport
+from listbridge.app import describe_database_error
+from listbridge.commands import (
+    accounts,
+    exports,
+    fields,
+    ftp_users,
+    imports,
+    installation,
+    jobs,
+    mailing_lists,
+    profiles,
+    roles,
+)
+from listbridge.errors import CommandError
+
+app = typer.Typer(
+    name="listbridge",
+    help="A server for programs that speak to an e-mail marketing platform over SOAP, HTTP and FTP.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for commands in (roles.app, installation.app):
+    app.registered_commands += commands.registered_commands
+app.add_typer(accounts.app, name="account")
+app.add_typer(mailing_lists.app, name="list")
+app.add_typer(fields.app, name="field")
+app.add_typer(ftp_users.app, name="ftp-user")
+app.add_typer(profiles.app, name="profile")
+app.add_typer(imports.app, name="import")
+app.add_typer(exports.app, name="export")
+app.add_typer(jobs.app, name="jobs")
+
+
+def main() -> None:
+    """Run the command that the arguments name and leave with its exit code."""
+    # What the program writes holds personal data, so nobody but its own user may read it.
+    os.umask(0o077)
+    try:
+        app(prog_name="listbridge")
+    except (CommandError, AudienceError, InvalidFolder, FileRefused, UnknownImport) as error:
+        _fail(str(error))
+    except OperationalError as error:
+        _fail(f"The database cannot be used: {describe_database_error(error)}")
+    except BrokenPipeError:
+        # Whoever read our output has enough; Python must not try to flush the rest.
+        sys.stdout = None
+        sys.exit(1)
+
+
+def _fail(text: str) -> None:
+    print(f"listbridge: {text}", file=sys.stderr)
+    sys.exit(1)

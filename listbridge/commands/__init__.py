@@ -1,0 +1,1 @@
+"""The commands, one module per thing that they are about."""

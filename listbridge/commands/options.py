@@ -1,0 +1,67 @@
+"""Options that several commands share, and the way a command gets at the database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from listbridge.app import Application, open_application
+from listbridge.errors import CommandError
+from listbridge.logging import configure_command_logging
+from listbridge.settings import load_settings, read_secret
+
+TAB_NAMES = ("tab", "\\t")
+"""How a tab is written where a separator is asked for."""
+
+AccountOption = Annotated[int, typer.Option("--account", help="Number of the account.")]
+PasswordOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Password; without it LISTBRIDGE_PASSWORD or the file named by LISTBRIDGE_PASSWORD_FILE is taken.",
+        show_default=False,
+    ),
+]
+
+
+@contextmanager
+def application() -> Iterator[Application]:
+    """Give a command its application, with the settings of this process.
+
+    Raises:
+        CommandError: a setting is wrong, or the database is not ready.
+    """
+    settings = load_settings()
+    configure_command_logging(settings)
+    with open_application(settings) as opened:
+        yield opened
+
+
+def require_password(given: str | None) -> str:
+    """Return the password for a new user from the option, the environment or a file.
+
+    Raises:
+        CommandError: there is none, or it is empty.
+    """
+    path = os.environ.get("LISTBRIDGE_PASSWORD_FILE")
+    if given is None and path is not None:
+        given = read_secret(path, "LISTBRIDGE_PASSWORD_FILE")
+    password = given if given is not None else os.environ.get("LISTBRIDGE_PASSWORD")
+    if not password:
+        raise CommandError("A password is needed: give --password, or set LISTBRIDGE_PASSWORD_FILE.")
+    return password
+
+
+def split_numbers(text: str | None, option: str) -> tuple[int, ...]:
+    """Read whole numbers separated by commas; absent text has none.
+
+    Raises:
+        typer.BadParameter: something else stands among them.
+    """
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise typer.BadParameter("expected whole numbers separated by commas", param_hint=option)
+    return tuple(map(int, parts))

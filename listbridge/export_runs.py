@@ -1,0 +1,65 @@
+"""What became of export runs, for listings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, select, true
+
+from db.tables import account, export, export_run
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRun:
+    """One run of an export."""
+
+    id: int
+    export_id: int
+    account_number: int
+    due_at: datetime
+    scheduled: bool
+    """False when it was asked for."""
+    state: str
+    rows: int | None
+    file_name: str | None
+    error_text: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+def list_export_runs(connection: Connection, export_id: int | None = None, *, limit: int = 100) -> list[ExportRun]:
+    """Return the newest runs, of one export or of all, newest first."""
+    condition = export_run.c.export_id == export_id if export_id is not None else true()
+    return _select_runs(connection, condition, limit)
+
+
+def load_export_run(connection: Connection, run_id: int) -> ExportRun:
+    """Return one run, which must exist."""
+    return _select_runs(connection, export_run.c.id == run_id, 1)[0]
+
+
+def _select_runs(connection: Connection, condition: ColumnElement[bool], limit: int) -> list[ExportRun]:
+    query = (
+        select(
+            export_run.c.id,
+            export_run.c.export_id,
+            account.c.number,
+            export_run.c.due_at,
+            export_run.c.scheduled,
+            export_run.c.state,
+            export_run.c.rows,
+            export_run.c.file_name,
+            export_run.c.error_text,
+            export_run.c.started_at,
+            export_run.c.finished_at,
+        )
+        .join(export, export.c.id == export_run.c.export_id)
+        .join(account, account.c.id == export.c.account_id)
+        .where(condition)
+        .order_by(export_run.c.id.desc())
+        .limit(limit)
+    )
+    rows: list[Any] = list(connection.execute(query))
+    return [ExportRun(*row) for row in rows]

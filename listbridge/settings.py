@@ -1,0 +1,262 @@
+"""Every setting of the program: its name, default and meaning, and the places it can be given in.
+
+A value is taken from the first place that has it: the command line, the environment (`LISTBRIDGE_<KEY>`), the file
+named by `LISTBRIDGE_<KEY>_FILE` for secrets, `listbridge.toml` (in the working directory, or `LISTBRIDGE_CONFIG`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from tomllib import TOMLDecodeError
+from typing import Annotated, Any, Literal, NamedTuple, Self, cast
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from listbridge.errors import SettingsError
+
+PREFIX = "LISTBRIDGE_"
+CONFIG_FILE = "listbridge.toml"
+CONFIG_VARIABLE = PREFIX + "CONFIG"
+SECRETS = ("database_url",)
+"""Settings that can be given in a file of their own, so that they stand in no environment and no shared file."""
+
+PASSWORD_VARIABLES = (PREFIX + "PASSWORD", PREFIX + "PASSWORD_FILE")
+"""Read by the commands that make users, see `listbridge.commands.passwords`."""
+
+DATABASE_DRIVERS = ("sqlite", "postgresql+psycopg")
+
+
+class Address(NamedTuple):
+    """Where a door listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def reachable(self) -> Address:
+        """The address to call from this machine; a door that listens everywhere is called on the loopback."""
+        return Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host), self.port)
+
+
+class PortRange(NamedTuple):
+    """Ports, both ends included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+
+def parse_address(value: object) -> Address:
+    """Read `HOST:PORT`; an IPv6 host stands in brackets (RFC 3986 section 3.2.2).
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(value, Address):
+        return value
+    host, colon, port = str(value).rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not host.strip("[]") or (":" in host and not bracketed):
+        raise ValueError(f"{str(value)!r} is not HOST:PORT (an IPv6 host stands in brackets)")
+    return Address(host[1:-1] if bracketed else host, _parse_port(port))
+
+
+def parse_port_range(value: object) -> PortRange:
+    """Read `FIRST-LAST`.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(value, PortRange):
+        return value
+    first, _, last = str(value).partition("-")
+    ports = PortRange(_parse_port(first), _parse_port(last or first))
+    if ports.last < ports.first:
+        raise ValueError(f"{str(value)!r} is not FIRST-LAST")
+    return ports
+
+
+def _parse_port(value: str) -> int:
+    value = value.strip()
+    if not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
+        raise ValueError(f"{value!r} is not a port number (1 to 65535)")
+    return int(value)
+
+
+class SecretFileSource(PydanticBaseSettingsSource):
+    """Takes secrets from the files that `LISTBRIDGE_<KEY>_FILE` names, without the line end."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        variable = f"{PREFIX}{field_name.upper()}"
+        path = os.environ.get(f"{variable}_FILE") if field_name in SECRETS else None
+        if path is None:
+            return None, field_name, False
+        if variable in os.environ:
+            raise SettingsError(f"{variable} and {variable}_FILE are both set; keep one of them.")
+        return read_secret(path, f"{variable}_FILE"), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Settings(BaseSettings):
+    """The settings of one process; see docs/settings.md."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True)
+
+    data_dir: Path = Path("var")
+    """Directory of homes, spool and the embedded database; all of it lies on one file system."""
+
+    database_url: str = Field(default="", repr=False)
+    """SQLAlchemy URL, `sqlite:///PATH` or `postgresql+psycopg://…`; empty: `listbridge.db` in the data directory."""
+
+    http: Annotated[Address, NoDecode, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
+    """Where SOAP and HTTP callers are served."""
+
+    ftp: Annotated[Address, NoDecode, BeforeValidator(parse_address)] = Address("127.0.0.1", 2121)
+    """Where FTP clients are served."""
+
+    ftp_passive_ports: Annotated[PortRange, NoDecode, BeforeValidator(parse_port_range)] = PortRange(50000, 50099)
+    """Ports for the data connections of FTP clients, both ends included."""
+
+    ftp_masquerade_address: str | None = None
+    """IPv4 address told to FTP clients for data connections, when the server stands behind address translation."""
+
+    workers: int = Field(default=1, ge=1, le=64)
+    """Processes that serve HTTP."""
+
+    trust_forwarded: bool = False
+    """Believe the `X-Forwarded-*` headers, for a server that only its own proxy can reach."""
+
+    disk_reserve_mb: int = Field(default=100, ge=0)
+    """Free disk, in MiB, below which nothing more is accepted."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important events that are logged."""
+
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """How events are written; `auto` is text on a terminal and JSON elsewhere."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        data_dir = self.data_dir.absolute()
+        object.__setattr__(self, "data_dir", data_dir)
+        url = self.database_url or f"sqlite:///{data_dir / 'listbridge.db'}"
+        object.__setattr__(self, "database_url", _check_database_url(url))
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the places a setting can be given in into their order, the strongest first."""
+        config_file = TomlConfigSettingsSource(settings_cls, _find_config_file())
+        return init_settings, env_settings, SecretFileSource(settings_cls), config_file
+
+    def to_environment(self) -> dict[str, str]:
+        """Return this process's environment with these settings in it, for the processes it starts."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        environment[CONFIG_VARIABLE] = os.devnull
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if value is not None:
+                environment[PREFIX + name.upper()] = str(value)
+        return environment
+
+
+def load_settings(**given: Any) -> Settings:
+    """Collect the settings from all places.
+
+    Args:
+        given: those of the command line; None stands for absent.
+
+    Raises:
+        SettingsError: a key is unknown or a value cannot be used; the text is one line and names it.
+    """
+    _refuse_unknown_variables(os.environ)
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except TOMLDecodeError as error:
+        raise SettingsError(f"{_find_config_file()} is not TOML: {error}") from None
+    except ValidationError as error:
+        raise SettingsError("; ".join(map(_describe, error.errors(include_url=False, include_input=False)))) from None
+
+
+def known_variables() -> list[str]:
+    """Return the names of every environment variable that the program reads."""
+    names = [PREFIX + name.upper() for name in Settings.model_fields]
+    return [*names, *(f"{PREFIX}{name.upper()}_FILE" for name in SECRETS), CONFIG_VARIABLE, *PASSWORD_VARIABLES]
+
+
+def read_secret(path: str, variable: str) -> str:
+    """Return the content of a secret's file without its line end.
+
+    Raises:
+        SettingsError: the file cannot be read.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(f"{variable}: the file {path} cannot be read.") from None
+
+
+def _find_config_file() -> Path:
+    given = os.environ.get(CONFIG_VARIABLE)
+    path = Path(given or CONFIG_FILE)
+    if given and not path.exists():
+        raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {given}.")
+    return path
+
+
+def _check_database_url(url: str) -> str:
+    try:
+        driver = make_url(url).drivername
+    except ArgumentError:
+        driver = ""
+    if driver not in DATABASE_DRIVERS:
+        raise ValueError("database_url must begin with sqlite:/// or postgresql+psycopg://")
+    return url
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    known = known_variables()
+    for name in sorted(environment):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            raise SettingsError(f"The environment variable {name} is not known.{_nearest(name.upper(), known)}")
+
+
+def _describe(error: Any) -> str:
+    key = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"The setting {key} is not known.{_nearest(key, list(Settings.model_fields))}"
+    text = cast("str", error["msg"]).removeprefix("Value error, ")
+    return f"{key}: {text}." if key else f"{text}."
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    found = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" The nearest known one is {found[0]}." if found else f" Known are {', '.join(known)}."
