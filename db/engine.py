@@ -73,6 +73,8 @@ def _create_engine(url: str, pool_size: int) -> Engine:
         "json_deserializer": orjson.loads,
         "pool_size": pool_size,
         "max_overflow": pool_size,
+        # Errors end in logs, and parameters are people's addresses.
+        "hide_parameters": True,
     }
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:

@@ -71,7 +71,7 @@ def set_feed(connection: Connection, storage: Storage, account: Account, folder:
     if connection.execute(feed.update().where(here).values(**values)).rowcount == 0:
         now = datetime.now(UTC)
         connection.execute(feed.insert().values(account_id=account.id, folder=folder, created_at=now, **values))
-    storage.prepare_home(account.number, folder)
+    storage.prepare_home(account.number, *(f"{folder}/{name}" for name in OUTCOME_FOLDERS))
     found = find_feed(connection, account.id, folder)
     assert found is not None
     return found

@@ -40,7 +40,7 @@ from jobs.storage import Storage
 
 log = structlog.get_logger()
 
-CHUNK_ROWS = 20_000
+CHUNK_ROWS = 10_000
 _CONFLICT_ATTEMPTS = 10
 _runs = RunTable(import_run)
 

@@ -31,12 +31,12 @@ FTP_USER = "partner"
 FILE_NAME = "customers.csv"
 ROWS = """\
 111;1;2
-anna@example.com;Anna;Rossi
-bruno@example.com;Bruno;Bianchi
+one@example.com;Uno;Roma
+two@example.com;Due;Milano
 this is no address;Carla;Verdi
 dora@example.com;Dora;Neri
 """
-LEAVER = "bruno@example.com"
+LEAVER = "two@example.com"
 WAIT_SECONDS = 60.0
 
 _ENVELOPE = """\

@@ -13,9 +13,9 @@ from jobs.exports import ExportSettings, add_export
 from jobs.feeds import IMPORT_FOLDER
 from listbridge.app import Application
 from listbridge.customers import open_account, open_customer_list
-from listbridge.export_headers import EXPORT_HEADERS
 from listbridge.output import Row
 from listbridge.settings import Settings
+from services.mailup.csv_columns import EXPORT_HEADERS
 
 ACCOUNT_NUMBER = 1
 FTP_USER = "demo"

@@ -32,9 +32,9 @@ from jobs.schedules import Period
 from listbridge.app import Application
 from listbridge.commands.options import TAB_NAMES, AccountOption, application, split_numbers
 from listbridge.errors import CommandError
-from listbridge.export_headers import EXPORT_HEADERS
 from listbridge.export_runs import ExportRun, list_export_runs, load_export_run
 from listbridge.output import JsonOption, Row, print_rows
+from services.mailup.csv_columns import EXPORT_HEADERS
 
 app = typer.Typer(help="Exports: files that go out, daily or on request.", no_args_is_help=True)
 

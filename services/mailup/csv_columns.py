@@ -46,3 +46,15 @@ DEFAULT_FIELDS: dict[int, str] = {
 
 MAX_FIELD = 39
 """Fields are called campo1 … campo39."""
+
+EXPORT_HEADERS: dict[str, str] = {
+    "email": "email",
+    "mobile": "Phone Number",
+    "list": "idList",
+    "unsubscribed_at": "OptOut_Date",
+    "subscribed_at": "Subscription Date",
+    "message": "optout_nl",
+    "reason_type": "optout_type",
+    "reason_subtype": "optout_subtype",
+}
+"""Header cell by column, as `audience.unsubscribed.COLUMNS` names them."""
