@@ -68,12 +68,22 @@ def normalise_mobile(number: str, default_prefix: str) -> str:
 
 
 def _complete(digits: str, default_prefix: str) -> str:
-    # Whether a leading zero belongs to the number differs between countries.
+    # Whether a leading zero belongs to the number differs between countries; and some write the international
+    # prefix with nothing in front of it.
     try:
-        parsed = phonenumbers.parse(digits, _region(default_prefix))
+        national = phonenumbers.parse(digits, _region(default_prefix))
     except phonenumbers.NumberParseException:
         raise InvalidAddress("The mobile number is not well-formed.") from None
-    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    if not phonenumbers.is_valid_number(national) and _is_international(f"+{digits}"):
+        return f"+{digits}"
+    return phonenumbers.format_number(national, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _is_international(number: str) -> bool:
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(number))
+    except phonenumbers.NumberParseException:
+        return False
 
 
 @lru_cache(maxsize=256)

@@ -149,7 +149,9 @@ def _is_recipient(account_id: int, address: Address) -> Any:
 
 
 def _find_recipient(connection: Connection, account_id: int, address: Address) -> int | None:
-    found = connection.execute(select(recipient.c.id).where(_is_recipient(account_id, address))).scalar_one_or_none()
+    # The merge of an import locks recipients before subscriptions; so does everybody else, or they would deadlock.
+    query = select(recipient.c.id).where(_is_recipient(account_id, address)).with_for_update()
+    found = connection.execute(query).scalar_one_or_none()
     return int(found) if found is not None else None
 
 

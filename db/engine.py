@@ -2,11 +2,15 @@
 
 SQLite runs in WAL mode with full synchronisation. Its writers take the write lock when they begin
 (`BEGIN IMMEDIATE`): a transaction that reads first and writes later would fail at once when another
-writer got in between, whatever the busy timeout.
+writer got in between, whatever the busy timeout. SQLite itself lets waiting writers sleep and try again, so
+that one who writes chunk after chunk can keep the others out for seconds; therefore writers queue for a
+lock on a file beside the database first, where the kernel wakes who waits.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +46,8 @@ class Database:
         """
         self.url = url
         self.engine = _create_engine(url, pool_size)
+        file = self.engine.url.database if self.is_sqlite else None
+        self._lock_path = f"{file}-lock" if file else None
 
     @property
     def is_sqlite(self) -> bool:
@@ -56,10 +62,23 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that may write; committed when the block ends, rolled back when it raises."""
-        with self.engine.connect() as plain:
+        with self._turn(), self.engine.connect() as plain:
             connection = plain.execution_options(**{_WRITES: True})
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for this writer's turn, on SQLite; the kernel ends the turn of a process that dies."""
+        if self._lock_path is None:
+            yield
+            return
+        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         """Close this process's connections."""

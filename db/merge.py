@@ -17,9 +17,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, TextClause
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from db.merge_sql import load_statements
+
+_CONFLICT_STATES = ("40P01", "40001")
+"""PostgreSQL's deadlock and serialization failure."""
 
 
 class MergeConflict(Exception):
@@ -110,6 +113,10 @@ def merge_part(connection: Connection, part: Part) -> MergeCounts:
         return _Merge(connection, part).run()
     except IntegrityError as error:
         raise MergeConflict from error
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) in _CONFLICT_STATES:
+            raise MergeConflict from error
+        raise
 
 
 class _Merge:

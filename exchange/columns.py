@@ -62,7 +62,7 @@ class Layout:
             self._check_lengths(stripped)
         mobile = stripped[self.mobile]
         if not mobile and (number := stripped[self.number]):
-            mobile = stripped[self.prefix] + number
+            mobile = join_mobile(stripped[self.prefix], number)
         if self.clear:
             values = {number: stripped[position] for number, position in self.fields}
         else:
@@ -98,6 +98,14 @@ class Layout:
         for position in sorted(positions):
             if len(cells[position]) > VALUE_LENGTH:
                 raise RowRefused("value-too-long", f"Column {position + 1} has more than {VALUE_LENGTH:,} characters.")
+
+
+def join_mobile(prefix: str, number: str) -> str:
+    """Return a number with its international prefix (`39`, `+39`, `0039`, `+0039`) in front, unless it has one."""
+    digits = prefix.lstrip("+0")
+    if not digits or number.startswith(("+", "00")):
+        return number
+    return f"+{digits}{number}"
 
 
 def recognise_columns(

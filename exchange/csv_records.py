@@ -83,7 +83,7 @@ class RecordReader:
         self._begin = line
         try:
             cells = next(self._parser)
-        except _OpenQuoteError:
+        except (_OpenQuoteError, csv.Error):
             self._give_up()
             return line, [], OPEN_QUOTE, 1
         raw, count = "".join(self._pending), len(self._pending)
@@ -91,7 +91,7 @@ class RecordReader:
         return raw, cells, None, count
 
     def _start_parser(self) -> Iterator[list[str]]:
-        return parse_lines(self._feed(), self._separator, self._quote)
+        return parse_lines(self._feed(), self._separator, self._quote, strict=True)
 
     def _feed(self) -> Iterator[str]:
         """Yield lines to the parser: the one that begins a record, and those by which it goes on."""
@@ -127,10 +127,19 @@ class RecordReader:
             line = self._read_line()
 
 
-def parse_lines(lines: Iterable[str], separator: str, quote: str) -> Iterator[list[str]]:
-    """Return the cells of each record; a line that is blank counts as one."""
+def parse_lines(lines: Iterable[str], separator: str, quote: str, *, strict: bool = False) -> Iterator[list[str]]:
+    """Return the cells of each record; a line that is blank counts as one.
+
+    Args:
+        lines: with their line ends.
+        separator: one character.
+        quote: one character, or nothing.
+        strict: raise `csv.Error` where anything but a separator follows a closing quote. A quote that was never closed
+            meets the opening one of a later line, and if that passed for a closing one, the lines between would
+            vanish into a cell.
+    """
     if quote:
-        return csv.reader(lines, delimiter=separator, quotechar=quote, doublequote=True)
+        return csv.reader(lines, delimiter=separator, quotechar=quote, doublequote=True, strict=strict)
     return csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE)
 
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from xml.parsers import expat
 
 from exchange.batching import gather_batches
-from exchange.columns import EMAIL_LENGTH, VALUE_LENGTH
+from exchange.columns import EMAIL_LENGTH, VALUE_LENGTH, join_mobile
 from exchange.errors import FileRefused
 from exchange.profiles import Profile
 from exchange.rows import Batch, RowError, SourceRow
@@ -215,7 +215,7 @@ class _Parsing:
             text = f"A value has more than {VALUE_LENGTH:,} characters."
             self._rows.append(RowError(self._count, "value-too-long", text, raw))
         else:
-            mobile = prefix + number if number else ""
+            mobile = join_mobile(prefix, number) if number else ""
             self._rows.append(SourceRow(self._count, raw, email, mobile, "", "", "", "", self._fields))
 
     def _cut_record(self, closing: bytes) -> str:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from time import monotonic
 from typing import Any, Literal, Self, get_args
 
 import structlog
-from sqlalchemy import Connection, Row, exists, select
+from sqlalchemy import Connection, Row, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from audience.accounts import Account, load_account
 from audience.lists import fields_of, lists_of
@@ -36,7 +38,7 @@ from db.tables import export, export_run
 from exchange.export_csv import CsvFormat, write_rows
 from exchange.file_names import DEFAULT_PATTERN, render_name
 from jobs.leases import LEASE, MAX_ATTEMPTS, LeaseKeeper, RunTable
-from jobs.schedules import Period, day_before, due_day, parse_time
+from jobs.schedules import Period, day_before, due_day, parse_time, settled_at
 from jobs.storage import Storage, free_name, publish, sync_directory
 
 log = structlog.get_logger()
@@ -44,7 +46,13 @@ log = structlog.get_logger()
 ExportType = Literal["unsubscribers"]
 EXPORT_FOLDER = "export"
 DEFAULT_COLUMNS = COLUMNS
+PATIENCE = timedelta(days=1)
+"""How long a run is tried again while the surroundings, such as the disk or the database, fail it."""
+SHORTEST_PAUSE = timedelta(seconds=30)
+LONGEST_PAUSE = timedelta(minutes=15)
+_SURROUNDINGS = (OSError, DBAPIError, PoolTimeout)
 _FETCHED_ROWS = 2_000
+_TOO_OFTEN = f"The export was begun {MAX_ATTEMPTS} times and never came to an end."
 _runs = RunTable(export_run)
 
 
@@ -198,13 +206,19 @@ def find_export(connection: Connection, export_id: int) -> Export:
 def request_run(connection: Connection, export_id: int) -> int:
     """Queue a run of an export that is due now; return the run's id.
 
+    The run of a previous-day export begins when that day is settled, see `jobs.schedules.settled_at`.
+
     Raises:
         UnknownExport: there is no export with this id.
     """
-    find_export(connection, export_id)
+    wanted = find_export(connection, export_id)
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     while True:
-        run = {"export_id": export_id, "due_at": datetime.now(UTC), "scheduled": False, "state": "queued"}
+        due = datetime.now(UTC)
+        run = {"export_id": export_id, "due_at": due, "scheduled": False, "state": "queued"}
+        if wanted.settings.period == "previous-day":
+            zone = load_account(connection, wanted.account_id).zone
+            run["lease_until"] = settled_at(due.astimezone(zone).date(), zone)
         insert = dialect.insert(export_run).values(**run).on_conflict_do_nothing().returning(export_run.c.id)
         run_id = connection.execute(insert).scalar_one_or_none()
         # Somebody else asked within the same microsecond: each gets a run of his own.
@@ -215,7 +229,9 @@ def request_run(connection: Connection, export_id: int) -> int:
 def run_next_export(database: Database, storage: Storage, owner: str, stopping: threading.Event | None = None) -> bool:
     """Do the oldest export run that is waiting, or that a dead process left; False when there is none.
 
-    A run that fails is tried again when its claim has ended, three times in all.
+    A run that ends its process or fails for an unknown reason is tried again, three times in all. One that the
+    surroundings fail (a full disk, a home that cannot be written, a database that is away) is put back for a
+    pause that grows from 30 seconds to 15 minutes, for a day, and does not use up attempts by that.
 
     Args:
         database: with the runs and the rows.
@@ -254,7 +270,7 @@ class _Exporting:
         """
         run = self._run
         if run.attempts > MAX_ATTEMPTS and run.file_name is None:
-            self._give_up("Each time the process that did it ended.")
+            self._give_up(f"{_TOO_OFTEN} Each time the process that did it ended.")
             return
         try:
             self._export_rows()
@@ -263,11 +279,10 @@ class _Exporting:
         except _Interrupted:
             with self._database.write() as connection:
                 _runs.requeue(connection, run.id, self._owner)
+        except _SURROUNDINGS as error:
+            self._postpone(error)
         except Exception as error:  # whatever it is, the other runs must have their turn
-            # Its text may hold addresses, so the log tells only the kind.
-            log.warning("export_attempt_failed", run_id=run.id, attempt=run.attempts, error=type(error).__name__)
-            if run.attempts >= MAX_ATTEMPTS:
-                self._give_up(_describe(error))
+            self._try_again(error)
 
     def _export_rows(self) -> None:
         with self._database.read() as connection:
@@ -279,11 +294,42 @@ class _Exporting:
                 rows = self._write()
                 name = self._choose_name(rows)
             name = self._deliver(name, rows)
-        self._finish("completed")
+        self._finish("completed", error_text=None)
         log.info("export_completed", run_id=self._run.id, export_id=self._export.id, rows=rows)
 
-    def _give_up(self, reason: str) -> None:
-        text = f"The export was begun {MAX_ATTEMPTS} times and never came to an end. {reason}"
+    def _postpone(self, error: Exception) -> None:
+        """Leave the run for later, as if it had not been begun: it is not the run that is at fault."""
+        now = datetime.now(UTC)
+        since = self._run.started_at if self._run.error_text else now
+        if now - since >= PATIENCE:
+            self._give_up(f"The export could not be made for a day. {_describe(error)}")
+            return
+        # As long as it has failed already, so that pauses double.
+        pause = min(max(now - since, SHORTEST_PAUSE), LONGEST_PAUSE)
+        log.warning(
+            "export_postponed", run_id=self._run.id, error=type(error).__name__, seconds=int(pause.total_seconds())
+        )
+        text = f"The export could not be made yet. {_describe(error)}"
+        self._put_back(now + pause, attempts=self._run.attempts - 1, started_at=since, error_text=text)
+
+    def _try_again(self, error: Exception) -> None:
+        # Its text may hold addresses, so the log tells only the kind.
+        log.warning(
+            "export_attempt_failed", run_id=self._run.id, attempt=self._run.attempts, error=type(error).__name__
+        )
+        if self._run.attempts >= MAX_ATTEMPTS:
+            self._give_up(f"{_TOO_OFTEN} {_describe(error)}")
+        else:
+            self._put_back(datetime.now(UTC) + LEASE)
+
+    def _put_back(self, not_before: datetime, **values: Any) -> None:
+        values |= {"state": _runs.queued, "lease_owner": None}
+        with self._database.write() as connection:
+            if not _runs.renew(connection, self._run.id, self._owner, **values):
+                raise _LeaseLost
+            _change(connection, self._run.id, lease_until=not_before)
+
+    def _give_up(self, text: str) -> None:
         self._finish("failed", error_text=text)
         log.error("export_failed", run_id=self._run.id, export_id=self._run.export_id)
 
@@ -346,6 +392,8 @@ class _Exporting:
 
     def _deliver(self, name: str, rows: int) -> str:
         """Put the file into the home, unless an attempt before did; return the name that it has there."""
+        # A spool that is away must not look like one from which the file was delivered.
+        self._storage.exports.stat()
         while self._ready.exists():
             target = self._folder() / name
             try:
@@ -372,7 +420,8 @@ class _Exporting:
         with self._database.write() as connection:
             if not _runs.finish(connection, self._run.id, self._owner, state, **values):
                 raise _LeaseLost
-        remove_leftovers(self._storage, self._run.id)
+        with suppress(OSError):  # housekeeping takes away what stays
+            remove_leftovers(self._storage, self._run.id)
 
 
 def remove_leftovers(storage: Storage, run_id: int) -> int:
@@ -384,15 +433,36 @@ def remove_leftovers(storage: Storage, run_id: int) -> int:
 
 
 def _claim(database: Database, owner: str) -> Row[Any] | None:
-    unfinished = select(exists().where(export_run.c.state.in_((_runs.queued, _runs.running))))
+    runs = export_run.c
+    now = datetime.now(UTC)
+    # A run in the queue with an end of a claim waits for that instant.
+    ready = or_(runs.state == _runs.running, runs.lease_until.is_(None), runs.lease_until <= now)
+    unfinished = select(export_run).where(runs.state.in_((_runs.queued, _runs.running)), ready)
     with database.read() as connection:
-        if not connection.execute(unfinished).scalar_one():
+        if not connection.execute(select(unfinished.exists())).scalar_one():
             return None
     with database.write() as connection:
-        run_id = _runs.claim(connection, owner)
+        before = {run.id: run for run in connection.execute(unfinished)}
+        run_id = _runs.claim(connection, owner, ready)
         if run_id is None:
             return None
-        return connection.execute(select(export_run).where(export_run.c.id == run_id)).one()
+        if run_id in before:
+            _correct(connection, before[run_id], owner, now)
+        return connection.execute(select(export_run).where(runs.id == run_id)).one()
+
+
+def _correct(connection: Connection, before: Row[Any], owner: str, now: datetime) -> None:
+    """Take back what a claim counted against a run that is not at fault."""
+    if before.state == _runs.running and before.lease_owner == owner:
+        # This owner lives: it could not put the run back, because the database was away.
+        _change(connection, before.id, attempts=before.attempts)
+    elif before.state == _runs.queued and before.error_text:
+        # Time in which no worker was there to try is no part of the day for which it is tried.
+        _change(connection, before.id, started_at=before.started_at + (now - before.lease_until))
+
+
+def _change(connection: Connection, run_id: int, **values: Any) -> None:
+    connection.execute(export_run.update().where(export_run.c.id == run_id).values(**values))
 
 
 def _export(row: Row[Any]) -> Export:

@@ -72,9 +72,13 @@ class Chunk:
         leave = ImportRule(unsubscribe=True, change_pending=change_pending).transition()
         subscribing = self._wish(subscribe.transition(), by_sms.transition())
         leaving = self._wish(leave, leave)
+        # A file may say so for each row, unless its folder is for one kind only; then a row that disagrees is refused.
+        both = {profile.subscribed_value: subscribing, profile.unsubscribed_value: leaving}
         if profile.status == "column":
-            return {profile.subscribed_value: subscribing, profile.unsubscribed_value: leaving}
-        return {"": subscribing if profile.status == "subscribed" else leaving}
+            return both
+        if profile.status == "subscribed":
+            return {"": subscribing, **both}
+        return {"": leaving, profile.unsubscribed_value: leaving}
 
     def _wish(self, email: Transition, sms: Transition) -> _Wish:
         index = self._transitions.index
@@ -91,9 +95,9 @@ class Chunk:
     def _add(self, row: SourceRow) -> None:
         plan = self._plan
         mailing = plan.default_list if not row.list_number else self._list(row.list_number)
-        wish = self._wishes.get(row.status if plan.profile.status == "column" else "")
+        wish = self._wishes.get(row.status)
         if wish is None:
-            raise RowRefused("status", "The status column has neither of the agreed values.")
+            raise RowRefused("status", "The status column has none of the values agreed for this folder.")
         email = self._email(row.email) if row.email and self._use_email else None
         mobile = self._mobile(row, mailing, email) if row.mobile and self._use_sms else None
         if email is None and mobile is None:
@@ -131,7 +135,7 @@ class Chunk:
             return None
 
     def _list(self, number: str) -> MailingList:
-        mailing = self._plan.lists.get(int(number)) if number.isascii() and number.isdigit() else None
+        mailing = self._plan.lists.get(_number(number))
         if mailing is None:
             raise RowRefused("unknown-list", "The row names a list that does not exist.")
         return mailing
@@ -147,8 +151,7 @@ class Chunk:
     def _read_groups(self, row: SourceRow, mailing: MailingList) -> GroupKey:
         ids = set(self._default_groups)
         for number in row.groups.replace(";", ",").split(","):
-            number = number.strip()
-            group = self._plan.groups.get(int(number)) if number.isascii() and number.isdigit() else None
+            group = self._plan.groups.get(_number(number.strip()))
             # Groups that do not exist in the list are ignored.
             if group is not None and group.list_id == mailing.id:
                 ids.add(group.id)
@@ -230,6 +233,11 @@ class Chunk:
             unsubscribe_reason=Reason.IMPORTED,
             replace_groups=plan.profile.replace_groups,
         )
+
+
+def _number(text: str) -> int:
+    """Return the number of a list or group that a cell holds, -1 when it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
 
 
 def _group_name(name: str) -> str:

@@ -8,12 +8,13 @@ chunk is being merged by the database, the next one is read and validated.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,8 +42,14 @@ from jobs.storage import Storage
 log = structlog.get_logger()
 
 CHUNK_ROWS = 10_000
+SQLITE_CHUNK_ROWS = 2_500
+"""Smaller, because nobody else can write while a chunk is being merged there."""
 _CONFLICT_ATTEMPTS = 10
 _runs = RunTable(import_run)
+_own_runs = RunTable(import_run, queued="prepared")
+_WAIT_SECONDS = 0.5
+_PAUSE = timedelta(seconds=30)
+"""Before a finished import is handed back again, when the disk did not let it."""
 
 Progress = Callable[[int, int], None]
 """Called after each chunk with the records done and the bytes of the file."""
@@ -98,12 +105,7 @@ def run_next_import(database: Database, storage: Storage, owner: str, stopping: 
         owner: from `jobs.leases.name_owner`.
         stopping: once set, the import is put back into the queue at the end of its present chunk.
     """
-    other = import_run.alias()
-    account_is_busy = exists().where(
-        other.c.account_id == import_run.c.account_id, other.c.state == "running", other.c.id != import_run.c.id
-    )
-    with database.write() as connection:
-        run_id = _runs.claim(connection, owner, ~account_is_busy)
+    run_id = _claim(database, _runs, owner)
     if run_id is None:
         return False
     try:
@@ -111,6 +113,17 @@ def run_next_import(database: Database, storage: Storage, owner: str, stopping: 
     except LeaseLost:
         log.warning("import_lost", import_id=run_id)
     return True
+
+
+def _claim(database: Database, runs: RunTable, owner: str, *conditions: ColumnElement[bool]) -> int | None:
+    other = import_run.alias()
+    with database.write() as connection:
+        busy = exists().where(
+            other.c.account_id == import_run.c.account_id,
+            other.c.id != import_run.c.id,
+            runs.is_live(connection, other.c),
+        )
+        return runs.claim(connection, owner, ~busy, *conditions)
 
 
 def import_file(
@@ -125,7 +138,7 @@ def import_file(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> ImportResult:
-    """Import a file of this machine at once, in this process.
+    """Import a file of this machine in this process, as soon as no other import of the account is running.
 
     Args:
         database: where to.
@@ -155,9 +168,10 @@ def import_file(
         dry_run=dry_run,
     )
     with database.write() as connection:
-        run_id = enqueue_import(connection, request)
-        claimed = _runs.claim(connection, owner, import_run.c.id == run_id)
-    assert claimed == run_id
+        # Prepared, not queued: a worker would take it.
+        run_id = enqueue_import(connection, request, state="prepared")
+    while _claim(database, _own_runs, owner, import_run.c.id == run_id) is None:
+        time.sleep(_WAIT_SECONDS)
     _Import(database, storage, run_id, owner, progress=progress).run()
     with database.read() as connection:
         return import_result(connection, run_id)
@@ -186,6 +200,7 @@ class _Import:
             self._account = load_account(connection, self._run.account_id)
             self._plan = _read_plan(connection, self._run)
             self._fields = fields_of(connection, self._run.account_id)
+        self._chunk_rows = SQLITE_CHUNK_ROWS if database.is_sqlite else CHUNK_ROWS
         self._counters = empty_counters() | self._run.counters
 
     def run(self) -> None:
@@ -232,6 +247,8 @@ class _Import:
     def _open(self) -> Source:
         path = self._storage.imports / self._run.spool_name
         profile = self._plan.profile
+        if not path.exists():
+            raise FileRefused("spool-missing", "The server's copy of the file is gone; send the file again.")
 
         def open_stream() -> BinaryIO:
             return open_member(path.open("rb"), self._run.file_name)
@@ -253,7 +270,7 @@ class _Import:
             FileRefused: the file turned out to be unreadable.
             Interrupted: this process is to stop.
         """
-        reading = closing(source.batches(CHUNK_ROWS, self._run.rows_done))
+        reading = closing(source.batches(self._chunk_rows, self._run.rows_done))
         with reading as batches, ThreadPoolExecutor(1, thread_name_prefix="merge") as merger:
             merging: Future[None] | None = None
             encoding = source.encoding if isinstance(source, CsvRows) else "utf-8"
@@ -323,8 +340,14 @@ class _Import:
         self, state: str, code: str | None = None, text: str | None = None, *, source: Source | None = None
     ) -> None:
         """Give the sender what is his, then end the run: in this order, so that a crash in between repeats it."""
-        finished = datetime.now(UTC)
-        self._hand_back(state, code, text, source, finished)
+        try:
+            self._hand_back(state, code, text, source, datetime.now(UTC))
+        except OSError as error:
+            # The rows are in; only the files have to wait for room. That must not count as a failed attempt.
+            log.error("import_not_handed_back", import_id=self._run.id, error=type(error).__name__)
+            with self._database.write() as connection:
+                _runs.postpone(connection, self._run.id, self._owner, _PAUSE, attempts=self._run.attempts - 1)
+            return
         values = {"error_code": code, "error_text": text, "counters": self._counters}
         with self._database.write() as connection:
             if not _runs.finish(connection, self._run.id, self._owner, state, **values):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, literal, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from db.engine import Database
@@ -95,6 +95,22 @@ class RunTable:
         attempts = self.table.c.attempts - 1
         return self.renew(connection, run_id, owner, state=self.queued, attempts=attempts) and self._release(
             connection, run_id
+        )
+
+    def postpone(self, connection: Connection, run_id: int, owner: str, delay: timedelta, **values: Any) -> bool:
+        """Give a claimed run up until later, when anyone may claim it; False when it is someone else's."""
+        postponed = self.renew(connection, run_id, owner, lease_owner=None, **values)
+        later = self.table.update().where(self.table.c.id == run_id).values(lease_until=datetime.now(UTC) + delay)
+        return postponed and connection.execute(later).rowcount == 1
+
+    def is_live(self, connection: Connection, run: Any) -> ColumnElement[bool]:
+        """Return the condition that somebody living works on a run; `run` is the columns of the table or an alias."""
+        dead = self._dead_owners(connection)
+        return and_(
+            run.state == self.running,
+            run.lease_owner.is_not(None),
+            run.lease_owner.not_in(dead),
+            run.lease_until >= datetime.now(UTC),
         )
 
     def _release(self, connection: Connection, run_id: int) -> bool:

@@ -55,8 +55,8 @@ def hand_back(storage: Storage, outcome: FileOutcome) -> None:
     """
     spooled = storage.imports / outcome.spool_name
     place = outcome.folder / ("processed" if outcome.accepted else "failed")
-    place.mkdir(mode=0o700, exist_ok=True)
-    target = _link_once(spooled, place, outcome.name)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target = _link_once(spooled, place, outcome.name) if spooled.exists() else place / outcome.name
     if outcome.refused is not None:
         write_refused_rows(storage, outcome.spool_name, target.with_name(target.name + ERRORS_SUFFIX), outcome.refused)
     part = storage.exports / f"{outcome.spool_name}.result.part"

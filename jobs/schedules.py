@@ -19,7 +19,7 @@ log = structlog.get_logger()
 Period = Literal["full", "previous-day"]
 MAX_CATCH_UP = 31
 """Missed runs of a previous-day export that are made up for after a standstill."""
-SETTLING = timedelta(minutes=1)
+SETTLING = timedelta(minutes=10)
 """How long after its end a day is taken as final: changes dated before midnight may be committed after it."""
 
 _DAY = timedelta(days=1)
@@ -81,11 +81,17 @@ def day_before(day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
     return local_instant(day - _DAY, time(), zone), local_instant(day, time(), zone)
 
 
+def settled_at(day: date, zone: ZoneInfo) -> datetime:
+    """Return the instant from which the day before a local day is taken as final, ten minutes after its end."""
+    return day_before(day, zone)[1] + SETTLING
+
+
 def enqueue_due(database: Database, now: datetime) -> int:
     """Queue a run for every due time that has come since the last one; return how many were added.
 
     Any number of processes may do this at once: a run is unique per export and due time. After a standstill a
-    full export is run once, for the newest due time; a previous-day export for each of the last 31 days.
+    full export is run once, for the newest due time; a previous-day export for each of the last 31 days. A
+    previous-day export that is due within ten minutes of midnight is queued when they are over.
     A clock that goes back queues nothing until it has caught up.
     """
     with database.read() as connection:
@@ -94,6 +100,30 @@ def enqueue_due(database: Database, now: datetime) -> int:
         return 0
     with database.write() as connection:
         return sum(_enqueue(connection, export_id, instant) for export_id, instant in due)
+
+
+def enqueue_failed(connection: Connection, export_id: int) -> list[int]:
+    """Queue the scheduled runs of an export that failed once more, with their own due times; return their ids.
+
+    Of a full export that is the newest run, if it failed, since its file holds everything; of a previous-day
+    export each that failed among the newest 31, oldest first, since no other file holds its day.
+    """
+    settings = connection.execute(select(export.c.settings).where(export.c.id == export_id)).scalar_one()
+    newest = (
+        select(export_run.c.id, export_run.c.state)
+        .where(export_run.c.export_id == export_id, export_run.c.scheduled)
+        .order_by(export_run.c.due_at.desc())
+        .limit(MAX_CATCH_UP if settings["period"] == "previous-day" else 1)
+    )
+    failed = [run.id for run in connection.execute(newest) if run.state == "failed"]
+    return [run_id for run_id in reversed(failed) if _enqueue_again(connection, run_id)]
+
+
+def _enqueue_again(connection: Connection, run_id: int) -> bool:
+    of_last_time = ("rows", "file_name", "error_text", "started_at", "finished_at", "lease_owner", "lease_until")
+    again = export_run.update().where(export_run.c.id == run_id, export_run.c.state == "failed")
+    values = {**dict.fromkeys(of_last_time), "state": "queued", "attempts": 0}
+    return connection.execute(again.values(values)).rowcount == 1
 
 
 def _end_of_gap(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
@@ -139,7 +169,7 @@ def _due_now(row: Row[Any], now: datetime) -> list[datetime]:
     due = due_times(at, zone, after, now)
     if row.settings["period"] == "full":
         return due[-1:]
-    due = [instant for instant in due if day_before(due_day(at, zone, instant), zone)[1] + SETTLING <= now]
+    due = [instant for instant in due if settled_at(due_day(at, zone, instant), zone) <= now]
     if len(due) > MAX_CATCH_UP:
         log.warning("export_days_given_up", export_id=row.id, days=len(due) - MAX_CATCH_UP)
     return due[-MAX_CATCH_UP:]

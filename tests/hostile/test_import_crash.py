@@ -72,7 +72,7 @@ def arrive(database: Database, storage: Storage, file: Path) -> None:
 
 def work(url: str, storage: Storage) -> None:
     """Do what is queued, as a worker would; the body of the process that gets killed."""
-    jobs.imports.CHUNK_ROWS = CHUNK
+    jobs.imports.CHUNK_ROWS = jobs.imports.SQLITE_CHUNK_ROWS = CHUNK
     # Kills between a claim and its first chunk are what this test is about, not what puts a file aside.
     jobs.imports.MAX_ATTEMPTS = 1000
     database, owner = Database(url), name_owner()

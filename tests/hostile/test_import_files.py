@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import zipfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from sqlalchemy import func, select
 from audience.accounts import Account, add_account
 from audience.lists import MailingList, set_field
 from db.engine import Database
-from db.tables import import_run, recipient
+from db.tables import import_run, recipient, subscription
 from exchange.profiles import Profile
 from jobs.feeds import Feed, find_feed, open_list, set_feed
 from jobs.imports import import_file, import_result, run_next_import
@@ -246,3 +248,101 @@ def test_a_dry_run_tells_all_and_keeps_nothing(desk: Desk, tmp_path: Path) -> No
     assert (result.counters["new"], desk.emails()) == (1, ["a@example.com"])
     with desk.database.read() as connection:
         assert connection.execute(select(func.count()).select_from(import_run)).scalar_one() == 2
+
+
+def test_a_quote_left_open_swallows_nobody(desk: Desk) -> None:
+    rows = b"".join(b"%c@example.com;%s\n" % (letter, name) for letter, name in zip(b"abcde", NAMES, strict=True))
+    result = desk.work(b"email;1\n" + rows)
+    assert desk.emails() == ["b@example.com", "c@example.com", "d@example.com", "e@example.com"]
+    assert result.counters["refused"] == {"quote": 1}
+
+
+NAMES = [b'"Jo', b"Bob", b"Kim", b'"Mary"', b"Zoe"]
+
+
+def statuses(desk: Desk) -> dict[str, int]:
+    with desk.database.read() as connection:
+        query = select(recipient.c.email, subscription.c.status).join_from(
+            recipient, subscription, subscription.c.recipient_id == recipient.c.id
+        )
+        return {row.email: row.status for row in connection.execute(query)}
+
+
+def test_a_status_column_counts_in_the_default_folder_too(desk: Desk) -> None:
+    desk.work(b"email;status\na@example.com;1\nb@example.com;0\nc@example.com;\nd@example.com;x\n")
+    assert statuses(desk) == {"a@example.com": 1, "b@example.com": 3, "c@example.com": 1}
+
+
+def test_a_folder_for_leavers_takes_no_joiners(desk: Desk) -> None:
+    desk.profile(status="unsubscribed")
+    result = desk.work(b"email;status\na@example.com;0\nb@example.com;1\nc@example.com;\n")
+    assert statuses(desk) == {"a@example.com": 3, "c@example.com": 3}
+    assert result.counters["refused"] == {"status": 1}
+
+
+def test_absurd_numbers_refuse_their_row_only(desk: Desk) -> None:
+    many = b"9" * 5000
+    result = desk.work(b"email;list;group\na@example.com;" + many + b";\nb@example.com;;" + many + b"\n")
+    assert result.counters["refused"] == {"unknown-list": 1}
+    assert desk.emails() == ["b@example.com"]
+
+
+def test_a_file_whose_folder_went_away_is_handed_back_all_the_same(desk: Desk) -> None:
+    import_id = desk.arrive(GOOD)
+    shutil.rmtree(desk.folder)
+    assert run_next_import(desk.database, desk.storage, name_owner())
+    with desk.database.read() as connection:
+        assert import_result(connection, import_id).state == "completed"
+    assert desk.files() == ["processed/people.csv", "processed/people.csv.result.json"]
+
+
+def test_a_spool_file_that_is_gone_fails_the_import(desk: Desk) -> None:
+    desk.arrive(GOOD)
+    for path in desk.storage.imports.iterdir():
+        path.unlink()
+    assert run_next_import(desk.database, desk.storage, name_owner())
+    with desk.database.read() as connection:
+        run = connection.execute(select(import_run)).one()
+    assert (run.state, run.error_code) == ("failed", "spool-missing")
+    assert desk.work(GOOD + b"b@example.com;\n", "next.csv").state == "completed"
+
+
+def test_a_finished_import_waits_for_room_to_hand_back(desk: Desk) -> None:
+    desk.arrive(GOOD)
+    place = desk.folder / "processed"
+    place.rmdir()
+    place.write_bytes(b"in the way")
+    for _ in range(5):
+        with desk.database.write() as connection:
+            connection.execute(import_run.update().values(lease_until=None, lease_owner="gone:1:x"))
+            connection.execute(import_run.update().where(import_run.c.state == "running").values(state="queued"))
+        assert run_next_import(desk.database, desk.storage, name_owner())
+    with desk.database.read() as connection:
+        run = connection.execute(select(import_run)).one()
+    assert (run.state, run.counters["new"]) == ("running", 1)
+    assert run.attempts <= 1
+    place.unlink()
+    with desk.database.write() as connection:
+        connection.execute(import_run.update().values(lease_until=datetime(2020, 1, 1, tzinfo=UTC)))
+    assert run_next_import(desk.database, desk.storage, name_owner())
+    assert "processed/people.csv" in desk.files()
+    assert desk.emails() == ["a@example.com"]
+
+
+def test_two_dead_imports_of_an_account_do_not_wait_for_each_other(desk: Desk) -> None:
+    desk.arrive(GOOD)
+    desk.arrive(GOOD + b"b@example.com;\n", "other.csv")
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    with desk.database.write() as connection:
+        dead = {"state": "running", "lease_owner": "elsewhere:1:x", "lease_until": long_ago}
+        connection.execute(import_run.update().values(**dead))
+    assert run_next_import(desk.database, desk.storage, name_owner())
+    assert run_next_import(desk.database, desk.storage, name_owner())
+    assert desk.emails() == ["a@example.com", "b@example.com"]
+
+
+def test_long_records_end_a_batch_early(desk: Desk) -> None:
+    row = b"p%d@example.com;" + b"x" * 900_000 + b"\n"
+    result = desk.work(b"email;1\n" + b"".join(row % number for number in range(30)) + b"a@example.com;Ann\n")
+    assert result.counters["refused"] == {"value-too-long": 30}
+    assert desk.emails() == ["a@example.com"]

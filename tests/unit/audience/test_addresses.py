@@ -88,6 +88,7 @@ def test_the_fast_way_agrees_with_the_slow_one(address: str) -> None:
         ("07400 123456", "+44", "+447400123456"),
         ("+0018889624587", "+39", "+18889624587"),
         ("(340) 1234567", "+39", "+393401234567"),
+        ("393401234567", "+39", "+393401234567"),
     ],
 )
 def test_keeps_one_spelling_of_a_mobile(typed: str, prefix: str, kept: str) -> None:

@@ -38,7 +38,7 @@ def read(text: str, separator: str = ";", quote: str = '"') -> list[tuple[int, s
         ('""\n', [(1, '""\n', [""], None)]),
         ('a;"b\nc;d\n', [(1, 'a;"b\n', [], OPEN_QUOTE), (2, "c;d\n", ["c", "d"], None)]),
         ('a;"b', [(1, 'a;"b', [], OPEN_QUOTE)]),
-        ('"a\n"b;"c\nd\n"', [(1, '"a\n"b;"c\nd\n"', ["a\nb", "c\nd\n"], None)]),
+        ('"a\n"b\nc;d\n', [(1, '"a\n', [], OPEN_QUOTE), (2, '"b\n', [], OPEN_QUOTE), (3, "c;d\n", ["c", "d"], None)]),
     ],
 )  # fmt: skip
 def test_records(text: str, expected: list[object]) -> None:

@@ -41,7 +41,7 @@ def test_document_is_read() -> None:
     second = "<person email='b@example.com'/>"
     document = f"<people>\n{first}\n{second}</people>"
     assert read(document) == [
-        SourceRow(1, first, "a@example.com", "+0018889624587", "", "", "", "", {"1": "Ann & é", "2": "<Rome>"}),
+        SourceRow(1, first, "a@example.com", "+18889624587", "", "", "", "", {"1": "Ann & é", "2": "<Rome>"}),
         SourceRow(2, second, "b@example.com", "", "", "", "", "", {}),
     ]
     assert open_rows(document.encode()).header == ""
