@@ -1,4 +1,4 @@
-"""Repeats a transaction that another one got in the way of: a database may end either of two that touch the same rows."""
+"""Repeats transactions that others got in the way of: of two that touch the same rows a database may end either."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from services.http.options import HttpOptions
 from services.mailup.pages import create_pages
 from services.resources import Resources
 from services.soap.endpoint import SoapEndpoint
+from services.soap.plain_http import create_plain_endpoints
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -44,10 +45,12 @@ def create_application(database: Database, storage: Storage, options: HttpOption
         options: limits and trust.
     """
     resources = Resources(database, storage)
-    endpoints: dict[str, tuple[str, SoapEndpoint]] = {}
+    endpoints: dict[str, tuple[str, WSGIApplication]] = {}
     for service in SERVICES:
-        endpoint = SoapEndpoint(service, resources, options)
-        endpoints.update({path.lower(): (service.name, endpoint) for path in service.paths})
+        ends: dict[str, WSGIApplication] = {"": SoapEndpoint(service, resources, options)}
+        ends.update(create_plain_endpoints(service, resources, options))
+        for path in service.paths:
+            endpoints.update({(path + end).lower(): (service.name, inner) for end, inner in ends.items()})
     return _Application(endpoints, _create_flask(resources, options))
 
 
@@ -64,7 +67,7 @@ def _create_flask(resources: Resources, options: HttpOptions) -> Flask:
 class _Application:
     """Normalises paths, dispatches, counts, and answers 500 when everything else failed."""
 
-    def __init__(self, endpoints: dict[str, tuple[str, SoapEndpoint]], flask: Flask) -> None:
+    def __init__(self, endpoints: dict[str, tuple[str, WSGIApplication]], flask: Flask) -> None:
         self._endpoints = endpoints
         self._flask = flask
 

@@ -10,7 +10,7 @@ class HttpOptions:
     """Limits and trust."""
 
     trust_forwarded: bool = False
-    """Believe X-Forwarded-Host and X-Forwarded-Proto; only behind a proxy that sets them itself."""
+    """Believe X-Forwarded-Host, -Proto and the last of -For; only behind a proxy that sets all of them itself."""
     max_body: int = 1024 * 1024
     """Most bytes of a request to a page."""
     max_import_body: int = 64 * 1024 * 1024

@@ -1,7 +1,8 @@
-"""Under which address the caller knows this server."""
+"""Under which address the caller knows this server, and from which address he calls."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any
 
@@ -31,3 +32,18 @@ def request_origin(environ: dict[str, Any], *, trust_forwarded: bool) -> str:
         forwarded = environ.get("HTTP_X_FORWARDED_PROTO", "").split(",")[0].strip().lower()
         scheme = forwarded if forwarded in ("http", "https") else scheme
     return f"{scheme}://{request_host(environ, trust_forwarded=trust_forwarded)}"
+
+
+def caller_address(environ: dict[str, Any], *, trust_forwarded: bool) -> str:
+    """Return the network address of the caller.
+
+    Args:
+        environ: of the request.
+        trust_forwarded: believe the last address of X-Forwarded-For, which a proxy of ours has added; those before it
+            are the caller's own words.
+    """
+    forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").rsplit(",", 1)[-1].strip() if trust_forwarded else ""
+    try:
+        return str(ipaddress.ip_address(forwarded))
+    except ValueError:
+        return str(environ.get("REMOTE_ADDR", ""))

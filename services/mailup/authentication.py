@@ -9,24 +9,33 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
-from sqlalchemy import Connection
+import structlog
 
-from audience.accounts import Account, Login, find_api_login
+from audience.accounts import Account, find_api_login
 from audience.passwords import verify_password
 from services.mailup.results import Refusal
-from services.soap.declarations import Header
+from services.soap.declarations import Call
+from services.throttle import LoginThrottle, NoPlace, Places
+
+log = structlog.get_logger()
 
 MISSING = -1013
 UNKNOWN_USER = -1001
 WRONG_PASSWORD = -1002
 STATE_CODES = {"suspended": -1003, "inactive": -1004, "expired": -1005}
 NOT_ACTIVE = -1000
+BUSY = -1000
 
 REMEMBER_SECONDS = 60.0
 REMEMBER_MOST = 1000
 # Each check of a password takes 64 MiB and a processor for some 50 ms.
-_checking = threading.BoundedSemaphore(2)
+CHECKS = 2
+WAITING = 4
+"""Callers whose password waits for its check; more would keep the threads from everybody else."""
+CHECK_PLACES = Places(CHECKS + WAITING)
+_checking = threading.BoundedSemaphore(CHECKS)
 
 
 class PasswordMemory:
@@ -49,14 +58,27 @@ class PasswordMemory:
         self._until: dict[bytes, float] = {}
         self._lock = threading.Lock()
 
-    def verify(self, user: str, password: str, password_hash: str) -> bool:
-        """Tell whether the password fits the hash; wrong ones are never remembered."""
+    def verify(
+        self, user: str, password: str, password_hash: str, is_locked: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Tell whether the password fits the hash; wrong ones are never remembered.
+
+        Args:
+            user: who says it.
+            password: as said.
+            password_hash: of the user.
+            is_locked: asked when the slow check is about to begin; if so, the password counts as wrong.
+
+        Raises:
+            NoPlace: too many wait for the slow check.
+        """
         digest = self._digest(user, password, password_hash)
         with self._lock:
             if self._until.get(digest, -math.inf) > self._clock():
                 return True
-        with _checking:
-            if not self._verify(password_hash, password):
+        with CHECK_PLACES.take(), _checking:
+            # Others may have failed, and made the lock, while this one waited.
+            if is_locked() or not self._verify(password_hash, password):
                 return False
         self._remember(digest)
         return True
@@ -77,25 +99,41 @@ class PasswordMemory:
 _memory = PasswordMemory()
 
 
-def authenticate(connection: Connection, header: Header | None) -> Account:
+def authenticate(call: Call) -> Account:
     """Return the account of the caller.
 
     Raises:
-        Refusal: with the code of the first check that failed (specification §1.2, check order).
+        Refusal: with the code of the first check that failed (specification §1.2, check order); -1002 too, without
+            looking at the password, after too many wrong ones, and -1000 when too many passwords wait for their check.
     """
-    user = (header or {}).get("User") or ""
-    password = (header or {}).get("Password") or ""
+    user = (call.header or {}).get("User") or ""
+    password = (call.header or {}).get("Password") or ""
     if not user or not password:
         raise Refusal(MISSING)
-    login = find_api_login(connection, user)
+    # Passwords are checked slowly, so not while a connection is held.
+    with call.resources.database.read() as connection:
+        login = find_api_login(connection, user)
     if login is None:
         raise Refusal(UNKNOWN_USER)
-    _check_login(login, user, password)
+    _check_password(call.resources.logins, user, password, login.password_hash, call.address)
+    if login.account.state != "active":
+        raise Refusal(STATE_CODES.get(login.account.state, NOT_ACTIVE))
     return login.account
 
 
-def _check_login(login: Login, user: str, password: str) -> None:
-    if not _memory.verify(user, password, login.password_hash):
+def _check_password(logins: LoginThrottle, user: str, password: str, password_hash: str, address: str) -> None:
+    is_locked = partial(logins.is_locked, user, address)
+    # Not even a remembered password counts then: else it could be guessed while its owner works.
+    if is_locked():
         raise Refusal(WRONG_PASSWORD)
-    if login.account.state != "active":
-        raise Refusal(STATE_CODES.get(login.account.state, NOT_ACTIVE))
+    try:
+        fits = _memory.verify(user, password, password_hash, is_locked)
+    except NoPlace:
+        log.warning("login_checks_busy")
+        raise Refusal(BUSY) from None
+    if fits:
+        logins.succeed(user, address)
+        return
+    if not is_locked():
+        logins.fail(user, address)
+    raise Refusal(WRONG_PASSWORD)

@@ -16,6 +16,8 @@ from sqlalchemy import Connection, select
 from audience.accounts import Account
 from audience.errors import UnknownList
 from audience.lists import MailingList, fields_of, find_list, find_list_by_guid
+from db.engine import Database
+from db.retry import retry_on_conflict
 from db.tables import account as account_table
 from db.tables import import_run
 from exchange.errors import FileRefused
@@ -32,6 +34,7 @@ log = structlog.get_logger()
 UNKNOWN_LIST = -101
 INVALID_GUID = -102
 INVALID_IMPORT_TYPE = -400
+EMPTY_DOCUMENT = -401
 INVALID_DOCUMENT = -402
 NOT_CREATED = -403
 COUNTS_DIFFER = -450
@@ -173,13 +176,27 @@ def start_imports(
         _check_idle(connection, account.id, found)
         fields = fields_of(connection, account.id)
     _check_document(content, profile, {name.lower(): str(number) for number, name in fields.items()})
-    with _spooled_copies(resources.storage, content, len(found)) as copies, resources.database.write() as connection:
+    with _spooled_copies(resources.storage, content, len(found)) as copies:
+        return retry_on_conflict(
+            lambda: _enqueue(resources.database, account.id, list(zip(targets, resolved, strict=True)), profile, copies)
+        )
+
+
+def _enqueue(
+    database: Database,
+    account_id: int,
+    wanted: Sequence[tuple[Target, MailingList | int]],
+    profile: Profile,
+    copies: Sequence[SpooledFile],
+) -> list[Started]:
+    remaining = iter(copies)
+    with database.write() as connection:
         # Calls of one account pass one by one, so that two at the same moment do not both find it idle.
-        connection.execute(select(account_table.c.id).where(account_table.c.id == account.id).with_for_update())
-        _check_idle(connection, account.id, found)
+        connection.execute(select(account_table.c.id).where(account_table.c.id == account_id).with_for_update())
+        _check_idle(connection, account_id, [mailing for _, mailing in wanted if isinstance(mailing, MailingList)])
         return [
-            _start(connection, target, mailing, replace(profile, groups=target.groups), copies)
-            for target, mailing in zip(targets, resolved, strict=True)
+            _start(connection, target, mailing, replace(profile, groups=target.groups), remaining)
+            for target, mailing in wanted
         ]
 
 
@@ -191,11 +208,11 @@ def _resolve(connection: Connection, account_id: int, target: Target) -> Mailing
 
 
 def _start(
-    connection: Connection, target: Target, mailing: MailingList | int, profile: Profile, copies: list[SpooledFile]
+    connection: Connection, target: Target, mailing: MailingList | int, profile: Profile, copies: Iterator[SpooledFile]
 ) -> Started:
     if isinstance(mailing, int):
         return Started(0, int(target.number) if _NUMBER.fullmatch(target.number) else 0, mailing)
-    copy = copies.pop()
+    copy = next(copies)
     request = ImportRequest(
         account_id=mailing.account_id,
         list_id=mailing.id,

@@ -21,7 +21,14 @@ from db.tables import import_run
 from exchange.profiles import Profile
 from services.http.failures import describe_failure
 from services.mailup.authentication import authenticate
-from services.mailup.import_request import ImportFlags, Started, find_target, read_targets, start_imports
+from services.mailup.import_request import (
+    EMPTY_DOCUMENT,
+    ImportFlags,
+    Started,
+    find_target,
+    read_targets,
+    start_imports,
+)
 from services.mailup.results import Refusal, describe_outcome, element, write_result
 from services.soap.declarations import BOOLEAN, INT, STRING, Call, Service, header_type, operation
 
@@ -58,9 +65,7 @@ def _answer(failure: int) -> Callable[[Callable[..., str]], Callable[..., str]]:
         @wraps(function)
         def answer(call: Call, *parameters: Any) -> str:
             try:
-                with call.resources.database.read() as connection:
-                    account = authenticate(connection, call.header)
-                return function(call, account, *parameters)
+                return function(call, authenticate(call), *parameters)
             except Refusal as refusal:
                 return write_result(refusal.code)
             except Exception as error:
@@ -125,9 +130,11 @@ def start_import_processes(
 
     Prefix and number are joined whichever way they come, so the mobile input type makes no difference.
     """
-    if not (document or "").strip():
+    if document is None:
         # This starts the imports that were prepared earlier; none are.
         return write_result(0, element("processes"))
+    if not document.strip():
+        raise Refusal(EMPTY_DOCUMENT)
     flags = ImportFlags(
         import_type=import_type,
         as_pending=as_pending,
@@ -137,7 +144,7 @@ def start_import_processes(
         replace_groups=replace_groups,
     )
     targets = read_targets(list_ids, list_guids, group_ids)
-    started = start_imports(call.resources, account, targets, document or "", flags)
+    started = start_imports(call.resources, account, targets, document, flags)
     return write_result(0, element("processes", "".join(map(_describe_started, started))))
 
 
@@ -195,4 +202,5 @@ IMPORT_SERVICE = Service(
     documentation="MailUp WebService for subscribers import.",
     header=header_type("Authentication", NAMESPACE, "User", "Password", "encType"),
     describe_outcome=describe_outcome,
+    plain_http=True,
 )

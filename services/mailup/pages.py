@@ -13,6 +13,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
 from audience.errors import AudienceError
+from db.retry import retry_on_conflict
 from services.http.bodies import read_body
 from services.http.failures import describe_failure
 from services.http.options import HttpOptions
@@ -42,10 +43,14 @@ def create_pages(resources: Resources, options: HttpOptions) -> Blueprint:
 
     def answer(action: Action, transaction: Transaction, parameters: PageParameters) -> int:
         host = request_host(request.environ, trust_forwarded=options.trust_forwarded)
+
+        def act() -> int:
+            with transaction() as connection:
+                return action(connection, host, parameters)
+
         try:
             # The transaction has been committed before the answer leaves.
-            with transaction() as connection:
-                return action(connection, host, parameters) if parameters else FAILED
+            return retry_on_conflict(act) if parameters else FAILED
         except (AudienceError, InvalidParameters):
             return FAILED
         except Exception as error:

@@ -58,9 +58,17 @@ class OperationCodec:
         start = f'<{self.name}Response xmlns="{self.namespace}"'
         if result is None:
             return f"{start} />"
-        content = escape(_UNWRITABLE.sub("\N{REPLACEMENT CHARACTER}", str(result)))
+        content = _escape(result)
         element = f"<{self.name}Result>{content}</{self.name}Result>" if content else f"<{self.name}Result />"
         return f"{start}>{element}</{self.name}Response>"
+
+    def encode_plain(self, result: Result) -> str:
+        """Return the XML of the answer to a call by plain HTTP: the result alone."""
+        return f'<string xmlns="{self.namespace}">{_escape("" if result is None else result)}</string>'
+
+
+def _escape(result: Result) -> str:
+    return escape(_UNWRITABLE.sub("\N{REPLACEMENT CHARACTER}", str(result)))
 
 
 def build_codecs(service: Service) -> dict[str, OperationCodec]:

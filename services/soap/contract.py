@@ -22,9 +22,13 @@ ADDRESS = "http://localhost"
 _WSDL = "http://schemas.xmlsoap.org/wsdl/"
 _SOAP = "http://schemas.xmlsoap.org/wsdl/soap/"
 _SOAP12 = "http://schemas.xmlsoap.org/wsdl/soap12/"
+_HTTP = "http://schemas.xmlsoap.org/wsdl/http/"
+_MIME = "http://schemas.xmlsoap.org/wsdl/mime/"
 _SCHEMA = "http://www.w3.org/2001/XMLSchema"
 _TRANSPORT = "http://schemas.xmlsoap.org/soap/http"
 _BINDINGS = (("Soap", _SOAP), ("Soap12", _SOAP12))
+_PLAIN_BINDINGS = (("HttpGet", "GET"), ("HttpPost", "POST"))
+_FORM = "application/x-www-form-urlencoded"
 
 
 def read_frozen(service: Service) -> bytes:
@@ -49,6 +53,9 @@ class _ContractWriter:
         self._service = service
         self._methods = service.methods()
         prefixes = {"soap": _SOAP, "soap12": _SOAP12, "tns": service.namespace, "s": _SCHEMA, "wsdl": _WSDL}
+        if service.plain_http:
+            prefixes |= {"http": _HTTP, "mime": _MIME}
+        self._plain_bindings = _PLAIN_BINDINGS if service.plain_http else ()
         self._root = etree.Element(_name(_WSDL, "definitions"), nsmap=prefixes)
 
     def write(self) -> bytes:
@@ -56,9 +63,13 @@ class _ContractWriter:
         self._document(self._root)
         self._write_types()
         self._write_messages()
-        self._write_port_type()
+        self._write_port_type("Soap")
+        for suffix, _ in self._plain_bindings:
+            self._write_port_type(suffix)
         for suffix, namespace in _BINDINGS:
             self._write_binding(suffix, namespace)
+        for suffix, verb in self._plain_bindings:
+            self._write_plain_binding(suffix, verb)
         self._write_service()
         return etree.tostring(self._root, xml_declaration=True, encoding="utf-8", pretty_print=True)
 
@@ -78,6 +89,8 @@ class _ContractWriter:
             _add(schema, _SCHEMA, "element", name=name, type=f"tns:{name}")
             kind = _write_members(schema, header, name=name)
             _add(kind, _SCHEMA, "anyAttribute")
+        if self._service.plain_http:
+            _add(schema, _SCHEMA, "element", name="string", nillable="true", type="s:string")
 
     def _write_messages(self) -> None:
         for name in self._methods:
@@ -86,17 +99,26 @@ class _ContractWriter:
                 header = self._service.header.get_type_name()
                 self._write_message(f"{name}{header}", header, header)
             self._write_message(f"{name}SoapOut", "parameters", f"{name}Response")
+        for suffix, _ in self._plain_bindings:
+            for name, method in self._methods.items():
+                self._write_plain_messages(f"{name}{suffix}", method)
+
+    def _write_plain_messages(self, name: str, method: Any) -> None:
+        given = _add(self._root, _WSDL, "message", name=f"{name}In")
+        for member in method.in_message.get_flat_type_info(method.in_message):
+            _add(given, _WSDL, "part", name=member, type="s:string")
+        self._write_message(f"{name}Out", "Body", "string")
 
     def _write_message(self, name: str, part: str, element: str) -> None:
         message = _add(self._root, _WSDL, "message", name=name)
         _add(message, _WSDL, "part", name=part, element=f"tns:{element}")
 
-    def _write_port_type(self) -> None:
-        port_type = _add(self._root, _WSDL, "portType", name=f"{self._service.name}Soap")
+    def _write_port_type(self, suffix: str) -> None:
+        port_type = _add(self._root, _WSDL, "portType", name=f"{self._service.name}{suffix}")
         for name in self._methods:
             operation = _add(port_type, _WSDL, "operation", name=name)
-            _add(operation, _WSDL, "input", message=f"tns:{name}SoapIn")
-            _add(operation, _WSDL, "output", message=f"tns:{name}SoapOut")
+            _add(operation, _WSDL, "input", message=f"tns:{name}{suffix}In")
+            _add(operation, _WSDL, "output", message=f"tns:{name}{suffix}Out")
 
     def _write_binding(self, suffix: str, soap: str) -> None:
         name = self._service.name
@@ -113,13 +135,27 @@ class _ContractWriter:
                 _add(given, soap, "header", message=f"tns:{method}{header}", part=header, use="literal")
             _add(_add(operation, _WSDL, "output"), soap, "body", use="literal")
 
+    def _write_plain_binding(self, suffix: str, verb: str) -> None:
+        name = f"{self._service.name}{suffix}"
+        binding = _add(self._root, _WSDL, "binding", name=name, type=f"tns:{name}")
+        _add(binding, _HTTP, "binding", verb=verb)
+        for method in self._methods:
+            operation = _add(binding, _WSDL, "operation", name=method)
+            _add(operation, _HTTP, "operation", location=f"/{method}")
+            given = _add(operation, _WSDL, "input")
+            if verb == "GET":
+                _add(given, _HTTP, "urlEncoded")
+            else:
+                _add(given, _MIME, "content", type=_FORM)
+            _add(_add(operation, _WSDL, "output"), _MIME, "mimeXml", part="Body")
+
     def _write_service(self) -> None:
         name = self._service.name
         service = _add(self._root, _WSDL, "service", name=name)
         self._document(service)
-        for suffix, soap in _BINDINGS:
+        for suffix, namespace in (*_BINDINGS, *((suffix, _HTTP) for suffix, _ in self._plain_bindings)):
             port = _add(service, _WSDL, "port", name=f"{name}{suffix}", binding=f"tns:{name}{suffix}")
-            _add(port, soap, "address", location=ADDRESS + self._service.paths[0])
+            _add(port, namespace, "address", location=ADDRESS + self._service.paths[0])
 
 
 def _write_members(parent: etree._Element, model: Any, **attributes: str) -> etree._Element:

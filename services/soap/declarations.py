@@ -29,6 +29,8 @@ class Call:
     resources: Resources
     header: Header | None
     """Members of the service's header by name; None when the caller sent none."""
+    address: str
+    """Network address of the caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Service:
     header: Any = None
     describe_outcome: Callable[[Result], str] = lambda _result: "ok"
     """Returns the class of a result, one of few words, for counting."""
+    plain_http: bool = False
+    """Whether the operations have addresses of their own, for GET and form POST, by which no header can come."""
 
     def action(self, operation_name: str) -> str:
         """Return the SOAP action of an operation."""

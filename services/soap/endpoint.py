@@ -1,12 +1,12 @@
 """The HTTP side of one SOAP service: contract and help page for GET, calls for POST.
 
 Whatever arrives gets an answer, and a fixed one where it was not a call (ASMX notes §1): 400 for what is not
-XML, 415 and 405 for the wrong door, a fault for what is XML but not a call.
+XML, 415 and 405 for the wrong door, a fault for what is XML but not a call, 503 while too many send large ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from email.message import Message
 from html import escape
 from typing import Any
@@ -14,11 +14,12 @@ from urllib.parse import parse_qsl
 
 import structlog
 
-from services.http.bodies import read_body
+from services.http.answers import XML, StartResponse, refuse_for_now, refuse_method, send_answer
+from services.http.bodies import hold_body
 from services.http.failures import describe_failure
 from services.http.metrics import CALLS
 from services.http.options import HttpOptions
-from services.http.origins import request_origin
+from services.http.origins import caller_address, request_origin
 from services.resources import Resources
 from services.soap.codec import OperationCodec, build_codecs
 from services.soap.contract import ADDRESS, read_frozen
@@ -26,19 +27,12 @@ from services.soap.declarations import Call, Service
 from services.soap.envelope import Envelope, UnsupportedMediaType, read_envelope, read_header
 from services.soap.faults import SoapFault, SoapVersion, encode_fault, wrap_body
 from services.soap.tree import MalformedDocument, Node
+from services.throttle import NoPlace
 
 log = structlog.get_logger()
 
 Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
 
-_STATUS = {
-    200: "200 OK",
-    400: "400 Bad Request",
-    405: "405 Method Not Allowed",
-    415: "415 Unsupported Media Type",
-    500: "500 Internal Server Error",
-}
 _UNKNOWN_ACTION = "Server did not recognize the value of HTTP Header SOAPAction."
 _NO_OPERATION = "Server was unable to read request. ---> The body of the message holds no operation."
 _FAILED = "Server was unable to process request."
@@ -61,9 +55,9 @@ class SoapEndpoint:
         if method == "POST":
             return self._post(environ, start_response)
         if method not in ("GET", "HEAD"):
-            return _answer(start_response, 405, extra=[("Allow", "GET, HEAD, POST")])
+            return refuse_method(start_response, "GET", "HEAD", "POST")
         content, content_type = self._describe(environ)
-        return _answer(start_response, 200, content, content_type, head=method == "HEAD")
+        return send_answer(start_response, 200, content, content_type, head=method == "HEAD")
 
     def _describe(self, environ: Environ) -> tuple[bytes, str]:
         keys = {key.lower() for key, _ in parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)}
@@ -71,7 +65,7 @@ class SoapEndpoint:
             origin = request_origin(environ, trust_forwarded=self._options.trust_forwarded)
             placeholder = f'location="{ADDRESS}/'.encode()
             content = self._contract.replace(placeholder, f'location="{escape(origin)}/'.encode())
-            return content, "text/xml; charset=utf-8"
+            return content, XML
         return _help_page(self._service).encode(), "text/html; charset=utf-8"
 
     def _post(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -80,28 +74,31 @@ class SoapEndpoint:
         media_type = content_type.get_content_type()
         version = next((version for version in SoapVersion if media_type == version.media_type), None)
         if version is None:
-            return _answer(start_response, 415)
+            return send_answer(start_response, 415)
         try:
-            chunks = read_body(environ, self._options.max_import_body)
-            envelope = read_envelope(chunks, media_type, content_type.get_content_charset())
+            with hold_body(environ, self._options.max_import_body, self._resources.large_bodies) as chunks:
+                envelope = read_envelope(chunks, media_type, content_type.get_content_charset())
+                action = content_type.get_param("action") or environ.get("HTTP_SOAPACTION", "")
+                address = caller_address(environ, trust_forwarded=self._options.trust_forwarded)
+                status, content = self._answer_call(envelope, str(action), address)
         except MalformedDocument:
-            return _answer(start_response, 400)
+            return send_answer(start_response, 400)
         except UnsupportedMediaType:
-            return _answer(start_response, 415)
+            return send_answer(start_response, 415)
+        except NoPlace:
+            return refuse_for_now(start_response)
         except SoapFault as fault:
-            return _answer(start_response, 500, encode_fault(version, fault), _soap_type(version))
-        action = content_type.get_param("action") or environ.get("HTTP_SOAPACTION", "")
-        status, content = self._answer_call(envelope, str(action))
-        return _answer(start_response, status, content, _soap_type(envelope.version))
+            return send_answer(start_response, 500, encode_fault(version, fault), _soap_type(version))
+        return send_answer(start_response, status, content, _soap_type(envelope.version))
 
-    def _answer_call(self, envelope: Envelope, action: str) -> tuple[int, bytes]:
+    def _answer_call(self, envelope: Envelope, action: str, address: str) -> tuple[int, bytes]:
         codec: OperationCodec | None = None
         try:
             codec = self._find_operation(envelope.body, action)
             assert envelope.body is not None
             header = read_header(envelope, self._header_name, self._header_members)
             parameters = codec.decode(envelope.body)
-            result = codec.function(Call(self._resources, header), *parameters)
+            result = codec.function(Call(self._resources, header, address), *parameters)
         except SoapFault as fault:
             self._count(codec, "fault")
             return 500, encode_fault(envelope.version, fault)
@@ -134,22 +131,6 @@ class SoapEndpoint:
 
 def _soap_type(version: SoapVersion) -> str:
     return f"{version.media_type}; charset=utf-8"
-
-
-def _answer(
-    start_response: StartResponse,
-    status: int,
-    content: bytes = b"",
-    content_type: str | None = None,
-    *,
-    extra: Iterable[tuple[str, str]] = (),
-    head: bool = False,
-) -> list[bytes]:
-    headers = [("Content-Length", str(len(content))), *extra]
-    if content_type is not None:
-        headers.append(("Content-Type", content_type))
-    start_response(_STATUS[status], headers)
-    return [b"" if head else content]
 
 
 def _help_page(service: Service) -> str:

@@ -48,6 +48,8 @@ VALUES = (
     ";" * 8000,
     "a@" + "b." * 4000 + "c",
 )
+# Servers refuse request lines of more than 64 KiB, and in a query each of six values may take a share of that.
+SHORT_VALUES = tuple(value for value in VALUES if len(quote(value, errors="surrogatepass")) <= 9_000)
 SOAP_PATH = "/Services/WSMailUpImport.asmx"
 V11 = "http://schemas.xmlsoap.org/soap/envelope/"
 
@@ -122,7 +124,7 @@ def test_polluted_queries(site: Site, page: str, query: str) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     page=st.sampled_from(PAGES),
-    values=st.dictionaries(st.sampled_from(NAMES), st.text(max_size=40) | st.sampled_from(VALUES), max_size=6),
+    values=st.dictionaries(st.sampled_from(NAMES), st.text(max_size=40) | st.sampled_from(SHORT_VALUES), max_size=6),
     junk=st.binary(max_size=200),
 )
 def test_any_form(site: Site, page: str, values: dict[str, str], junk: bytes) -> None:

@@ -226,7 +226,8 @@ def test_import_from_start_to_end(office: Office, soap: str) -> None:
         ({"listsIDs": "1", "xmlDoc": '<subscribers><subscriber email="a|b@example.com"/></subscribers>'}, [-402]),
         ({"listsIDs": "1", "xmlDoc": "<!DOCTYPE x><subscribers/>"}, [-402]),
         ({"listsIDs": "1", "xmlDoc": None}, [0]),
-        ({"listsIDs": "1", "xmlDoc": " "}, [0]),
+        ({"listsIDs": "1", "xmlDoc": ""}, [-401]),
+        ({"listsIDs": "1", "xmlDoc": " "}, [-401]),
         ({"listsIDs": "1", "xmlDoc": "<?xml version='1.0' encoding='windows-1252'?><subscribers/>"}, [0, 0]),
     ],
 )
@@ -356,3 +357,11 @@ def test_no_room(office: Office) -> None:
         assert _codes(crowded.start(listsIDs="1")) == [-403]
     with office.database.read() as connection:
         assert connection.execute(select(func.count()).select_from(import_run)).scalar_one() == 0
+
+
+@pytest.mark.parametrize("port", ["WSMailUpImportHttpGet", "WSMailUpImportHttpPost"])
+def test_plain_http_has_no_header(office: Office, port: str) -> None:
+    with _client(office.site) as client:
+        service = client.bind("WSMailUpImport", port)
+        assert _codes(service.GetNlLists()) == [-1013]
+        assert _codes(service.GetProcessDetails(idList="1", listGUID="", idProcess="1")) == [-1013]

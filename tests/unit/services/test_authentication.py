@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
+import pytest
+
 from audience.passwords import hash_password
-from services.mailup.authentication import REMEMBER_MOST, REMEMBER_SECONDS, PasswordMemory
+from services.mailup.authentication import (
+    CHECK_PLACES,
+    CHECKS,
+    REMEMBER_MOST,
+    REMEMBER_SECONDS,
+    WAITING,
+    PasswordMemory,
+)
+from services.throttle import NoPlace
 
 
 class _Checks:
@@ -61,3 +73,25 @@ def test_memory_is_bounded_and_makes_room() -> None:
     now = REMEMBER_SECONDS
     assert memory.verify("b", "secret", "hash") and memory.verify("b", "secret", "hash")
     assert checks.done == done + 2
+
+
+def test_does_not_wait_in_a_crowd() -> None:
+    checks = _Checks()
+    memory = PasswordMemory(checks)
+    assert memory.verify("a1", "secret", "hash")
+    with ExitStack() as crowd:
+        for _ in range(CHECKS + WAITING):
+            crowd.enter_context(CHECK_PLACES.take())
+        with pytest.raises(NoPlace):
+            memory.verify("a2", "secret", "hash")
+        assert memory.verify("a1", "secret", "hash")
+    assert memory.verify("a2", "secret", "hash")
+    assert checks.done == 2
+
+
+def test_a_lock_made_while_waiting_counts() -> None:
+    checks = _Checks()
+    memory = PasswordMemory(checks)
+    assert not memory.verify("a1", "secret", "hash", lambda: True)
+    assert checks.done == 0
+    assert memory.verify("a1", "secret", "hash", lambda: False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.http.origins import request_origin
+from services.http.origins import caller_address, request_origin
 from services.mailup.page_actions import account_number
 
 
@@ -24,6 +24,23 @@ from services.mailup.page_actions import account_number
 def test_origin(headers: dict[str, str], trusted: bool, expected: str) -> None:
     environ = {"wsgi.url_scheme": "http", "SERVER_NAME": "server", "SERVER_PORT": "80", **headers}
     assert request_origin(environ, trust_forwarded=trusted) == expected
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "trusted", "expected"),
+    [
+        ("", True, "198.51.100.9"),
+        ("192.0.2.1", False, "198.51.100.9"),
+        ("192.0.2.1", True, "192.0.2.1"),
+        ("192.0.2.1, 192.0.2.2", True, "192.0.2.2"),
+        ("2001:DB8::1", True, "2001:db8::1"),
+        ("192.0.2.1, junk", True, "198.51.100.9"),
+        ("x" * 8000, True, "198.51.100.9"),
+    ],
+)
+def test_caller_address(forwarded: str, trusted: bool, expected: str) -> None:
+    environ = {"REMOTE_ADDR": "198.51.100.9", "HTTP_X_FORWARDED_FOR": forwarded}
+    assert caller_address(environ, trust_forwarded=trusted) == expected
 
 
 @pytest.mark.parametrize(
