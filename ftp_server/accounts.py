@@ -83,6 +83,16 @@ class Throttle:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """What a user name and a password are worth."""
+
+    known: bool
+    """Whether there is a user of that name; other names are not logged, since people type passwords there."""
+    login: Login | None
+    """None when they do not fit."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """Answer to a login: who, or nobody and how long to wait before saying so."""
 
@@ -110,30 +120,31 @@ class Gate:
         job = partial(check_login, self._database, self._storage, user, password)
         self._bridge.submit(self._pool, job, lambda future: then(self._decide(user[:_MAX_USER_NAME], address, future)))
 
-    def _decide(self, user: str, address: str, future: Future[Login | None]) -> Outcome:
+    def _decide(self, user: str, address: str, future: Future[Check]) -> Outcome:
         error = future.exception()
         if error is not None:
-            log.error("login_not_checked", error=repr(error))
+            log.error("login_not_checked", error=type(error).__name__)
         locked = self._throttle.is_locked(user, address)
-        login = future.result() if error is None else None
-        if login is not None and not locked:
+        check = future.result() if error is None else Check(False, None)
+        if check.login is not None and not locked:
             self._throttle.succeed(user, address)
             LOGINS.labels("success").inc()
-            return Outcome(login)
+            return Outcome(check.login)
         delay = self._throttle.fail(user, address)
         LOGINS.labels("locked" if locked else "failed").inc()
-        log.warning("login_locked" if self._throttle.is_locked(user, address) else "login_failed", user=user)
+        event = "login_locked" if self._throttle.is_locked(user, address) else "login_failed"
+        log.warning(event, user=user if check.known else None)
         return Outcome(None, delay)
 
 
-def check_login(database: Database, storage: Storage, user: str, password: str) -> Login | None:
-    """Return the login when user and password fit and the account is active, with its home made ready; else None."""
+def check_login(database: Database, storage: Storage, user: str, password: str) -> Check:
+    """Return the login when user and password fit and the account is active, with its home made ready."""
     login = None
     if len(user) <= _MAX_USER_NAME and user.isascii() and user.isprintable():
         with database.read() as connection:
             login = find_ftp_login(connection, user)
     known = verify_password(login.password_hash if login else None, password)
     if login is None or not known or login.account.state != "active":
-        return None
+        return Check(login is not None, None)
     storage.prepare_home(login.account.number)
-    return login
+    return Check(True, login)

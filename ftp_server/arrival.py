@@ -90,16 +90,8 @@ _FOUND = {
 }
 
 
-def judge_found(rule: CompletenessRule, evidence: Evidence) -> Verdict:
-    """Judge a file that a stopped server had shown under its final name, or one whose marker has just come.
-
-    With the rules "connection" and "size" it was shown only after all that the rule asks of an upload itself had
-    been seen. With "rename" nothing tells whether it came by its name through a rename, so it goes on waiting.
-    """
-    if rule == "rename":
-        return Verdict(Step.WAIT, "It has not been renamed to its name.")
-    if rule in ("connection", "size"):
-        return Verdict(Step.ADOPT, "It had been received with a living control connection before the server stopped.")
+def judge_marked(evidence: Evidence) -> Verdict:
+    """Judge a visible file by its marker, when the second of them has come."""
     return _FOUND[evidence]
 
 
@@ -111,14 +103,16 @@ def judge_renamed(rule: CompletenessRule, evidence: Evidence) -> Verdict:
 class Arrival:
     """One upload, from the end of its data to the verdict."""
 
-    def __init__(self, rule: CompletenessRule | None, announced: int | None = None) -> None:
+    def __init__(self, rule: CompletenessRule | None, announced: int | None = None, kept_because: str = "") -> None:
         """Begin before the first byte.
 
         Args:
             rule: of the folder's profile; None for a file that is only kept.
             announced: size in bytes that an ALLO command named.
+            kept_because: why the file is never imported, or not under this name; a sentence for the client.
         """
         self._rule = rule
+        self._kept_because = kept_because
         self._announced = announced
         self._sized = False
         self._watched = False
@@ -161,7 +155,8 @@ class Arrival:
 
     def _judge_living(self) -> Verdict:
         if self._rule is None:
-            return Verdict(Step.KEEP, reply="226 Transfer complete.")
+            because = self._kept_because
+            return Verdict(Step.KEEP, reply=f"226 Stored. {because}" if because else "226 Transfer complete.")
         if self._rule == "rename":
             return Verdict(Step.WAIT, reply="226 Transfer complete; the import waits until the file is renamed.")
         return self._watch()

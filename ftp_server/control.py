@@ -117,7 +117,7 @@ class ControlConnection(FTPHandler):  # type: ignore[misc]
         if self._closed:
             return
         if future.exception() is not None:
-            log.error("ftp_command_failed", error=repr(future.exception()))
+            log.error("ftp_command_failed", error=type(future.exception()).__name__)
             self.reply(_BUSY)
             return
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,10 @@ import structlog
 
 from audience.accounts import Account
 from db.engine import Database
-from ftp_server.arrival import MANIFEST_DIFFERS, Ending, Evidence, Step, Verdict, judge_found, judge_renamed
+from ftp_server.arrival import MANIFEST_DIFFERS, Ending, Evidence, Step, Verdict, judge_marked, judge_renamed
 from ftp_server.bridge import Bridge
 from ftp_server.evidence import find_evidence, marker_path
-from ftp_server.journal import Note, remove_note, write_note
+from ftp_server.journal import Note, Standing, remove_note, sync_note, write_note
 from ftp_server.metrics import UPLOADS
 from ftp_server.names import Role, marked_name
 from ftp_server.records import Adopted, record_complete, record_incomplete
@@ -36,6 +37,8 @@ RETRY_SECONDS = 5.0
 REPLACED = "Another upload took its place before it was complete."
 
 Answer = Callable[[str], None]
+
+_STANDINGS: dict[Step, Standing] = {Step.WATCH: "watched", Step.ADOPT: "complete"}
 
 
 class Link(Protocol):
@@ -134,7 +137,7 @@ class Desk:
         if error is None:
             verdict = upload.arrival.synced(link.is_alive(), future.result())
         else:
-            log.error("upload_not_examined", account=upload.destination.account.number, error=repr(error))
+            log.error("upload_not_examined", account=upload.destination.account.number, error=type(error).__name__)
             ending = ending_of(error) if isinstance(error, OSError) else Ending.DISK_FAILED
             verdict = upload.arrival.data_ended(ending, upload.size, upload.received)
         self._carry_out(upload, verdict, link)
@@ -154,6 +157,8 @@ class Desk:
     def _show(self, upload: Upload, verdict: Verdict, link: Link) -> None:
         try:
             self._make_way(upload.destination)
+            # First the note, so that no moment is without proof of what the name is about to stand for.
+            upload.note_down(_STANDINGS.get(verdict.step, "waiting"))
             upload.publish()
         except OSError as error:
             failed = upload.arrival.data_ended(ending_of(error), upload.size, upload.received)
@@ -163,7 +168,7 @@ class Desk:
             self._watched[upload.path] = upload
         elif verdict.step is Step.ADOPT:
             self._adopt(_claim(upload, verdict.reason))
-        job = partial(sync_directory, upload.path.parent)
+        job = partial(_sync_shown, self._storage, upload.path.parent, upload.key)
         self._bridge.submit(self._pool, job, lambda future: self._shown(upload, verdict, link, future))
 
     def _shown(self, upload: Upload, verdict: Verdict, link: Link, future: Future[None]) -> None:
@@ -171,10 +176,14 @@ class Desk:
         if verdict.step is Step.WATCH:
             link.watch(upload)
         elif verdict.step in (Step.KEEP, Step.WAIT):
-            remove_note(self._storage, upload.key)
             _count("stored", upload, verdict.reason)
-            self._pair(upload.destination, reply, link.answer)
+            self._pair(upload.destination, reply, partial(self._answer_stored, upload, link))
             return
+        link.answer(reply)
+
+    def _answer_stored(self, upload: Upload, link: Link, reply: str) -> None:
+        # What waits is promised nothing: it waits on without a note, and whatever it waits for has one of its own.
+        remove_note(self._storage, upload.key)
         link.answer(reply)
 
     def _make_way(self, destination: Destination) -> None:
@@ -219,7 +228,7 @@ class Desk:
         if future.exception() is not None or not target.is_file():
             answer(reply)
             return
-        verdict = judge_found("marker", future.result())
+        verdict = judge_marked(future.result())
         place = Destination(destination.account, destination.place.beside(target.name), target, feed)
         if verdict.step is Step.ADOPT:
             claim = self._claim_visible(place, target.stat().st_ino, verdict.reason)
@@ -258,14 +267,15 @@ class Desk:
             self._renamed(source, destination, future.result(), answer)
 
     def _renamed(self, source: Path, destination: Destination, evidence: Evidence, answer: Answer) -> None:
+        claim: Claim | None = None
         try:
             verdict = self._judge_renamed(source, destination, evidence)
-            self.forget(source)
             self._make_way(destination)
             if verdict.step is Step.ADOPT:
                 claim = self._claim_visible(destination, source.stat().st_ino, verdict.reason)
+            self.forget(source)
             source.replace(destination.target)
-            if verdict.step is Step.ADOPT:
+            if claim is not None:
                 self._adopt(claim, lambda: answer("250 Renamed; accepted for import."))
             elif verdict.step is Step.PUT_ASIDE:
                 reply = f"550 {verdict.reason} It is in the folder incomplete."
@@ -273,6 +283,8 @@ class Desk:
             else:
                 self._sync_names(source, destination, answer)
         except OSError:
+            if claim is not None:
+                remove_note(self._storage, claim.key)
             answer("550 The file cannot be renamed to that name.")
 
     def _sync_names(self, source: Path, destination: Destination, answer: Answer) -> None:
@@ -280,10 +292,11 @@ class Desk:
             for folder in {source.parent, destination.target.parent}:
                 sync_directory(folder)
 
+        reply = f"250 Renamed. {destination.kept_because}".rstrip()
         self._bridge.submit(
             self._pool,
             sync,
-            lambda _future: self._pair(destination, "250 Renamed.", lambda reply: answer(f"250{reply[3:]}")),
+            lambda _future: self._pair(destination, reply, lambda paired: answer(f"250{paired[3:]}")),
         )
 
     def _judge_renamed(self, source: Path, destination: Destination, evidence: Evidence) -> Verdict:
@@ -300,7 +313,8 @@ class Desk:
         """Note down that a file is complete that has, or is about to get, its final name."""
         assert destination.feed is not None
         key, place, account = uuid4().hex, destination.place, destination.account.number
-        write_note(self._storage, key, Note(account, place.folder, place.name, inode))
+        rule = destination.feed.profile.completeness
+        write_note(self._storage, key, Note(account, place.folder, place.name, inode, rule, "complete"))
         return Claim(key, inode, account, destination.feed, destination.target, reason)
 
     def _adopt(self, claim: Claim, then: Callable[[], None] | None = None) -> None:
@@ -332,14 +346,14 @@ class Desk:
 
     def _adopt_later(self, claim: Claim, error: BaseException) -> None:
         # The note, and the link in the spool when there is one, outlive this process too.
-        log.error("upload_not_recorded", account=claim.account, feed=claim.feed.id, error=repr(error))
+        log.error("upload_not_recorded", account=claim.account, feed=claim.feed.id, error=type(error).__name__)
         self._ioloop.call_later(RETRY_SECONDS, self._adopt, claim)
 
     def _adopted(self, claim: Claim, then: Callable[[], None] | None, future: Future[Adopted]) -> None:
         error = future.exception()
         if error is None:
-            remove_note(self._storage, claim.key)
             UPLOADS.labels("complete").inc()
+            remove_note(self._storage, claim.key)
             log.info(
                 "upload_complete",
                 account=claim.account,
@@ -360,7 +374,9 @@ class Desk:
             upload.put_aside()
         except OSError as error:
             # It stays where it is, with its note, for the next start of the server.
-            log.error("upload_stuck", account=upload.destination.account.number, error=repr(error))
+            log.error("upload_stuck", account=upload.destination.account.number, error=type(error).__name__)
+            with suppress(OSError):
+                upload.note_down("incomplete")
         else:
             remove_note(self._storage, upload.key)
         _count("incomplete", upload, reason)
@@ -379,7 +395,9 @@ class Desk:
     ) -> None:
         def done(future: Future[None]) -> None:
             if future.exception() is not None:
-                log.error("upload_not_recorded", account=destination.account.number, error=repr(future.exception()))
+                log.error(
+                    "upload_not_recorded", account=destination.account.number, error=type(future.exception()).__name__
+                )
             if then is not None:
                 then()
 
@@ -398,6 +416,11 @@ def _sync_and_examine(upload: Upload) -> Evidence:
     if feed is None or upload.role is not Role.DATA:
         return Evidence.NONE
     return find_evidence(feed.profile, upload.path, upload.destination.target)
+
+
+def _sync_shown(storage: Storage, folder: Path, key: str) -> None:
+    sync_directory(folder)
+    sync_note(storage, key)
 
 
 def _waits_for_marker(feed: Feed, target: Path) -> bool:

@@ -181,7 +181,7 @@ class Door:
     def _beaten(self, future: Future[None]) -> None:
         self._beating = False
         if future.exception() is not None:
-            log.error("heartbeat_failed", error=repr(future.exception()))
+            log.error("heartbeat_failed", error=type(future.exception()).__name__)
 
     def _write_heartbeat(self) -> None:
         now = datetime.now(UTC)

@@ -1,19 +1,25 @@
 """Notes about uploads that are under way, so that a killed server can finish them when it starts again.
 
 A note lies beside the hidden file, `DATA/spool/receiving/<key>.json`, from before the first byte until the upload
-has been put aside, is only kept, or has its import in the database.
+has been put aside, is answered and only kept, or has its import in the database. It is the only proof of what a
+stopped server had promised: files without one are nobody's promise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from typing import Literal, get_args
 
 import orjson
 
-from jobs.storage import Storage
+from jobs.storage import Storage, sync_directory, sync_file
 
 _SUFFIX = ".json"
+_UNFINISHED = ".note"
+
+Standing = Literal["receiving", "waiting", "watched", "complete", "incomplete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +32,43 @@ class Note:
     """Relative to the account's home."""
     name: str
     inode: int = 0
-    """Not 0: the visible file with this inode was judged complete, whatever its name alone would say."""
+    """Of the visible file; 0 as long as it is hidden. Another file that has its name since then is not meant."""
+    rule: str = ""
+    """Completeness rule of the folder when the note was written; empty for a folder without a profile."""
+    standing: Standing = "receiving"
+    """Verdict so far: "waiting" for its marker or for its file, when it is a marker; "watched" through the quiet
+    time, with all evidence but that; "complete" to be imported; "incomplete" to be put aside."""
+
+    def __post_init__(self) -> None:
+        """Check what came from a file.
+
+        Raises:
+            TypeError: a field has a value that no note is written with.
+        """
+        texts = (self.folder, self.name, self.rule)
+        numbers = (self.account, self.inode)
+        if not all(isinstance(text, str) for text in texts) or not all(isinstance(number, int) for number in numbers):
+            raise TypeError("A field of the note has another type.")
+        if self.standing not in get_args(Standing):
+            raise TypeError("The note's standing is unknown.")
 
 
 def write_note(storage: Storage, key: str, note: Note) -> None:
-    """Keep a note under the key of its upload."""
-    (storage.receiving / f"{key}{_SUFFIX}").write_bytes(orjson.dumps(asdict(note)))
+    """Keep a note under the key of its upload, in place of an earlier one; a kill leaves one or the other."""
+    unfinished = storage.receiving / f"{key}{_UNFINISHED}"
+    try:
+        unfinished.write_bytes(orjson.dumps(asdict(note)))
+        unfinished.replace(storage.receiving / f"{key}{_SUFFIX}")
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def sync_note(storage: Storage, key: str) -> None:
+    """Make a note durable; nothing happens when it is forgotten already. Slow; not for the FTP loop."""
+    with suppress(FileNotFoundError):
+        sync_file(storage.receiving / f"{key}{_SUFFIX}")
+    sync_directory(storage.receiving)
 
 
 def remove_note(storage: Storage, key: str) -> None:
@@ -40,9 +77,11 @@ def remove_note(storage: Storage, key: str) -> None:
 
 
 def read_notes(storage: Storage) -> Iterator[tuple[str, Note | None]]:
-    """Return keys with their notes; None for a note that was never written to its end."""
+    """Return keys with their notes, None for one that cannot be read; notes never finished are removed."""
+    for unfinished in storage.receiving.glob(f"*{_UNFINISHED}"):
+        unfinished.unlink(missing_ok=True)
     for path in sorted(storage.receiving.glob(f"*{_SUFFIX}")):
         try:
             yield path.stem, Note(**orjson.loads(path.read_bytes()))
-        except (orjson.JSONDecodeError, TypeError):
+        except (orjson.JSONDecodeError, TypeError, OSError):
             yield path.stem, None

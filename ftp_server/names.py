@@ -128,9 +128,14 @@ def _check_outcome_folders(place: Place) -> None:
 
 
 def is_protected(place: Place) -> bool:
-    """Tell whether a folder cannot be removed or renamed: the home, `import`, `export` and the folders of lists."""
+    """Tell whether a folder cannot be removed or renamed.
+
+    These are the home, `import`, `export`, the folders of lists, and those the server fills in them.
+    """
     parts = place.parts
-    return not parts or parts in ((IMPORT_FOLDER,), (EXPORT_FOLDER,)) or (place.in_import and len(parts) == 2)
+    if not parts or parts in ((IMPORT_FOLDER,), (EXPORT_FOLDER,)):
+        return True
+    return place.in_import and (len(parts) == 2 or place.name in OUTCOME_FOLDERS)
 
 
 def role_of(profile: Profile | None, name: str) -> Role:
@@ -140,6 +145,17 @@ def role_of(profile: Profile | None, name: str) -> Role:
     if profile.completeness == "marker" and marked_name(profile, name):
         return Role.MARKER
     return Role.DATA if not is_temporary(name) and matches(profile.pattern, name) else Role.PLAIN
+
+
+def explain_kept(profile: Profile | None, name: str) -> str:
+    """Return why a file of this name is not imported from a folder with this profile; empty for data and markers."""
+    if profile is None:
+        return "Files in this folder are not imported."
+    if role_of(profile, name) is not Role.PLAIN:
+        return ""
+    if is_temporary(name):
+        return "The name is a temporary one: the file waits to be renamed."
+    return "The name does not match the pattern of this folder, it is not imported."
 
 
 def marked_name(profile: Profile, name: str) -> str:

@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 from audience.accounts import Account
 from ftp_server.arrival import Arrival, Ending
-from ftp_server.journal import Note, remove_note, write_note
-from ftp_server.names import INCOMPLETE_FOLDER, Place, Refused, Role, role_of
+from ftp_server.journal import Note, Standing, remove_note, write_note
+from ftp_server.names import INCOMPLETE_FOLDER, Place, Refused, Role, explain_kept, role_of
 from jobs.feeds import Feed
 from jobs.storage import Storage, free_name
 
@@ -40,6 +40,11 @@ class Destination:
     def role(self) -> Role:
         return role_of(self.feed.profile if self.feed else None, self.place.name)
 
+    @property
+    def kept_because(self) -> str:
+        """Why a file here is not imported, for people; empty for data and markers."""
+        return explain_kept(self.feed.profile if self.feed else None, self.place.name)
+
 
 class Upload:
     """A file being received. It lives on the FTP loop; writing is the only work it does there."""
@@ -57,7 +62,7 @@ class Upload:
         self.role = destination.role
         feed = destination.feed
         rule = feed.profile.completeness if feed is not None and self.role is Role.DATA else None
-        self.arrival = Arrival(rule, announced)
+        self.arrival = Arrival(rule, announced, destination.kept_because)
         self.path = storage.receiving / self.key
         """Where the file is now."""
         self.size = 0
@@ -77,14 +82,24 @@ class Upload:
             Refused: there is nothing to continue there, or it is in use.
             OSError: the disk fails.
         """
-        place = self.destination.place
-        write_note(self._storage, self.key, Note(self.destination.account.number, place.folder, place.name))
+        self.note_down("receiving")
         try:
             self._file = self._create() if offset is None else self._continue(offset)
         except (Refused, OSError):
             remove_note(self._storage, self.key)
             raise
         self.inode = self.path.stat().st_ino
+
+    def note_down(self, standing: Standing) -> None:
+        """Write what is known by now into the upload's note.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        place, feed = self.destination.place, self.destination.feed
+        rule = feed.profile.completeness if feed is not None else ""
+        note = Note(self.destination.account.number, place.folder, place.name, self.inode, rule, standing)
+        write_note(self._storage, self.key, note)
 
     def _create(self) -> BinaryIO:
         return self.path.open("xb", buffering=0)

@@ -110,3 +110,23 @@ def test_nothing_is_lost_or_doubled_by_kills(office: Office) -> None:
     assert office.is_idle()
     for name, content in office.incomplete().items():
         assert content_of(name.removesuffix(".part")).startswith(content)
+
+
+@pytest.mark.parametrize(
+    ("rule", "then", "imported"),
+    [("connection", "rename", True), ("marker", "connection", False), ("rename", "connection", False)],
+)
+def test_a_kill_after_the_reply_keeps_what_the_reply_said(office: Office, rule: str, then: str, imported: bool) -> None:
+    office.set_profile(completeness=rule)
+    process, port = start_server(office)
+    with ftplib.FTP(timeout=DEADLINE) as client:
+        client.connect("127.0.0.1", port)
+        client.login(USER, PASSWORD)
+        assert store(client, office.path("people.csv"), content_of("people.csv")).startswith("226 ")
+        process.kill()
+        process.communicate()
+    office.set_profile(completeness=then)
+    for _start in range(2):
+        recover(office.database, office.storage)
+    assert office.imports() == ([("people.csv", content_of("people.csv"))] if imported else [])
+    assert office.visible() == {"people.csv"}

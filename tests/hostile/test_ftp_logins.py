@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from ftp_doors import DEADLINE, PASSWORD, USER, Office, open_temporary_office, wait_until
+from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from ftp_server.accounts import LoginLimits
 
@@ -101,3 +103,22 @@ def test_who_does_not_log_in_is_sent_away(tmp_path: Path) -> None:
         client = connect(office)
         assert client.getmultiline().startswith("421 ")
         client.close()
+
+
+def test_only_names_of_users_are_logged(tmp_path: Path) -> None:
+    with open_temporary_office(tmp_path) as office, capture_logs() as logs:
+        assert log_in(office, "my secret password", "x") == REFUSED
+        assert log_in(office, USER, "my secret password") == REFUSED
+        assert log_in(office, f"{USER}{'x' * 100}", "my secret password") == REFUSED
+    assert [event["user"] for event in logs if event["event"] == "login_failed"] == [None, USER, None]
+    assert "secret" not in str(logs)
+
+
+def test_a_database_that_fails_is_logged_by_its_kind_alone(tmp_path: Path) -> None:
+    with open_temporary_office(tmp_path) as office:
+        with office.database.write() as connection:
+            connection.execute(text("ALTER TABLE ftp_user RENAME TO gone"))
+        with capture_logs() as logs:
+            assert log_in(office, USER, PASSWORD) == REFUSED
+    assert [event["error"] for event in logs if event["event"] == "login_not_checked"] == ["OperationalError"]
+    assert USER not in str(logs)

@@ -100,7 +100,7 @@ def test_a_file_being_imported_is_renamed_without_a_second_import(office: Office
 
 @pytest.mark.parametrize("folder", ["processed", "failed", "incomplete"])
 def test_a_file_handed_back_can_be_imported_again(office: Office, client: ftplib.FTP, folder: str) -> None:
-    (office.folder / folder).mkdir()
+    (office.folder / folder).mkdir(exist_ok=True)
     (office.folder / folder / NAME).write_bytes(CONTENT)
     (office.storage.imports / f"{office.list_number}{folder}").hardlink_to(office.folder / folder / NAME)
     client.rename(office.path(f"{folder}/{NAME}"), office.path(NAME))
@@ -374,7 +374,8 @@ def test_names_may_be_in_any_language(office: Office, client: ftplib.FTP) -> Non
 
 def test_only_names_that_match_the_pattern_are_imported(office: Office, client: ftplib.FTP) -> None:
     office.set_profile(pattern="*.csv")
-    store(client, office.path("notes.txt"), CONTENT)
+    reply = store(client, office.path("notes.txt"), CONTENT)
+    assert reply == "226 Stored. The name does not match the pattern of this folder, it is not imported."
     store(client, office.path(NAME), CONTENT)
     finish(office, client)
     assert [name for name, _content in office.imports()] == [NAME]
@@ -383,13 +384,35 @@ def test_only_names_that_match_the_pattern_are_imported(office: Office, client: 
 
 def test_other_folders_keep_files(office: Office, client: ftplib.FTP) -> None:
     client.mkd(f"notes{office.list_number}")
-    store(client, f"notes{office.list_number}/a.txt", CONTENT)
+    reply = store(client, f"notes{office.list_number}/a.txt", CONTENT)
+    assert reply == "226 Stored. Files in this folder are not imported."
     wait_until(office.is_idle)
     received = io.BytesIO()
     client.retrbinary(f"RETR notes{office.list_number}/a.txt", received.write)
     assert received.getvalue() == CONTENT
     client.delete(f"notes{office.list_number}/a.txt")
     client.rmd(f"notes{office.list_number}")
+
+
+def test_a_folder_without_a_profile_says_that_it_imports_nothing(office: Office, client: ftplib.FTP) -> None:
+    client.mkd(office.path("sub"))
+    assert store(client, office.path("sub/a.csv"), CONTENT) == "226 Stored. Files in this folder are not imported."
+    reply = client.rename(office.path("sub/a.csv"), office.path("sub/b.csv"))
+    assert reply == "250 Renamed. Files in this folder are not imported."
+    wait_until(office.is_idle)
+    assert office.imports() == []
+
+
+def test_a_temporary_name_is_told_that_it_waits(office: Office, client: ftplib.FTP) -> None:
+    reply = store(client, office.path(f"{NAME}.part"), CONTENT)
+    assert reply == "226 Stored. The name is a temporary one: the file waits to be renamed."
+
+
+@pytest.mark.parametrize("folder", ["processed", "failed", "incomplete"])
+def test_the_folders_of_outcomes_stay(office: Office, client: ftplib.FTP, folder: str) -> None:
+    with pytest.raises(ftplib.error_perm, match=r"^550 This folder belongs to the server\.$"):
+        client.rmd(office.path(folder))
+    assert (office.folder / folder).is_dir()
 
 
 def test_exports_are_read_and_deleted_and_nothing_else(office: Office, client: ftplib.FTP) -> None:

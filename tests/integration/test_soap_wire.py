@@ -199,10 +199,56 @@ def test_empty_flags(wire: Wire, element: str) -> None:
 def test_process_of_a_client_that_sends_more_than_the_contract_has(wire: Wire) -> None:
     body = (
         f'<StartImportProcesses xmlns="{NAMESPACE}"><listsIDs>1</listsIDs><idConfirmNL>0</idConfirmNL>'
-        "<xmlDoc></xmlDoc><asPending>0</asPending><ConfirmEmail>true</ConfirmEmail></StartImportProcesses>"
+        "<asPending>0</asPending><ConfirmEmail>true</ConfirmEmail></StartImportProcesses>"
     )
     reply = wire.post(envelope(body), TEXT, f"{NAMESPACE}StartImportProcesses")
     assert "ReturnCode&gt;0&lt;/ReturnCode&gt;&lt;processes&gt;&lt;/processes&gt;" in reply.text
+
+
+@pytest.mark.parametrize(
+    ("document", "content"),
+    [
+        ("", "0&lt;/ReturnCode&gt;&lt;processes&gt;&lt;/processes&gt;"),
+        (
+            '<xmlDoc xmlns:i="http://www.w3.org/2001/XMLSchema-instance" i:nil="true"/>',
+            "0&lt;/ReturnCode&gt;&lt;processes&gt;&lt;/processes&gt;",
+        ),
+        ("<xmlDoc/>", "-401&lt;/ReturnCode&gt;&lt;/mailupBody&gt;"),
+        ("<xmlDoc></xmlDoc>", "-401&lt;/ReturnCode&gt;&lt;/mailupBody&gt;"),
+        ("<xmlDoc> \n\t</xmlDoc>", "-401&lt;/ReturnCode&gt;&lt;/mailupBody&gt;"),
+        ("<xmlDoc><![CDATA[ ]]></xmlDoc>", "-401&lt;/ReturnCode&gt;&lt;/mailupBody&gt;"),
+    ],
+)
+def test_documents_absent_and_empty(wire: Wire, document: str, content: str) -> None:
+    body = f'<StartImportProcesses xmlns="{NAMESPACE}"><listsIDs>1</listsIDs>{document}</StartImportProcesses>'
+    reply = wire.post(envelope(body))
+    assert reply.status == 200
+    assert f"ReturnCode&gt;{content}" in reply.text
+
+
+@pytest.mark.parametrize("path", [PATH, "/services/wsmailup.asmx", "//Services//WSMAILUPIMPORT.asmx"])
+@pytest.mark.parametrize("name", ["GetNlLists", "StartImportProcesses", "GetProcessDetails", "getnllists"])
+@pytest.mark.parametrize("query", ["", "?idList=1&listGUID=&idProcess=x", "?User=a1&Password=secret"])
+def test_calls_by_plain_http(wire: Wire, path: str, name: str, query: str) -> None:
+    address = f"{path}/{name}{query}"
+    for reply in (wire.site.get(address), wire.site.post_form(address, {"idList": 1, "xmlDoc": "<subscribers/>"})):
+        assert (reply.status, reply.headers["Content-Type"]) == (200, TEXT)
+        root = etree.fromstring(reply.body)
+        assert (root.tag, len(root)) == (f"{{{NAMESPACE}}}string", 0)
+        assert "<mailupMessage><mailupBody><ReturnCode>-1013</ReturnCode></mailupBody>" in (root.text or "")
+    head = wire.site.request("HEAD", address)
+    assert (head.status, head.body) == (200, b"")
+
+
+def test_plain_http_refuses(wire: Wire) -> None:
+    address = f"{PATH}/GetNlLists"
+    reply = wire.site.request("PUT", address)
+    assert (reply.status, reply.headers["Allow"]) == (405, "GET, HEAD, POST")
+    announced = {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(2 << 20)}
+    assert wire.site.request("POST", address, b"", announced).status == 413
+    for unknown in ("Nothing", "GetIdUser", "GetNlLists/x", "%00"):
+        assert wire.site.get(f"{PATH}/{unknown}").status == 404
+        assert wire.site.post_form(f"{PATH}/{unknown}", {}).status == 404
 
 
 @pytest.mark.parametrize("namespace", ["http://tempuri.org/", "ns1", ""])
@@ -250,7 +296,7 @@ def test_help_page(wire: Wire) -> None:
 def test_contract_has_the_address_of_the_request(wire: Wire, query: str, host: str) -> None:
     reply = wire.site.get(f"{PATH}?{query}", {"Host": host, "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil"})
     assert reply.headers["Content-Type"] == TEXT
-    assert reply.text.count(f'address location="http://{host}{PATH}"') == 2
+    assert reply.text.count(f'address location="http://{host}{PATH}"') == 4
     assert "evil" not in reply.text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exchange.profiles import CompletenessRule
-from ftp_server.arrival import Arrival, Ending, Evidence, Step, judge_found, judge_renamed
+from ftp_server.arrival import Arrival, Ending, Evidence, Step, judge_marked, judge_renamed
 
 RULES: list[CompletenessRule | None] = [None, "connection", "marker", "trailer", "rename", "size"]
 BROKEN = [ending for ending in Ending if ending not in (Ending.END, Ending.DISK_FULL, Ending.DISK_FAILED)]
@@ -85,6 +85,12 @@ def test_judges_a_clean_end(
     assert (verdict.step, verdict.reply[:3]) == (step, reply)
 
 
+def test_says_why_a_file_is_only_kept() -> None:
+    arrival = Arrival(None, kept_because="Files in this folder are not imported.")
+    arrival.data_ended(Ending.END, 100, 100)
+    assert arrival.synced(True, Evidence.NONE).reply == "226 Stored. Files in this folder are not imported."
+
+
 def watched() -> Arrival:
     arrival = Arrival("connection")
     arrival.data_ended(Ending.END, 100, 100)
@@ -121,19 +127,22 @@ def test_decides_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "evidence", "found", "renamed"),
+    ("rule", "evidence", "marked", "renamed"),
     [
-        ("connection", Evidence.NONE, Step.ADOPT, Step.ADOPT),
-        ("size", Evidence.NONE, Step.ADOPT, Step.ADOPT),
-        ("rename", Evidence.NONE, Step.WAIT, Step.ADOPT),
+        ("connection", Evidence.NONE, None, Step.ADOPT),
+        ("size", Evidence.NONE, None, Step.ADOPT),
+        ("rename", Evidence.NONE, None, Step.ADOPT),
         ("marker", Evidence.MARKER_MISSING, Step.WAIT, Step.WAIT),
         ("marker", Evidence.MARKER_EMPTY, Step.ADOPT, Step.ADOPT),
         ("marker", Evidence.MANIFEST_FITS, Step.ADOPT, Step.ADOPT),
         ("marker", Evidence.MANIFEST_DIFFERS, Step.PUT_ASIDE, Step.PUT_ASIDE),
-        ("trailer", Evidence.TRAILER_FITS, Step.ADOPT, Step.ADOPT),
-        ("trailer", Evidence.TRAILER_MISSING, Step.PUT_ASIDE, Step.PUT_ASIDE),
+        ("trailer", Evidence.TRAILER_FITS, None, Step.ADOPT),
+        ("trailer", Evidence.TRAILER_MISSING, None, Step.PUT_ASIDE),
     ],
 )
-def test_judges_found_and_renamed_files(rule: CompletenessRule, evidence: Evidence, found: Step, renamed: Step) -> None:
-    assert judge_found(rule, evidence).step is found
+def test_judges_marked_and_renamed_files(
+    rule: CompletenessRule, evidence: Evidence, marked: Step | None, renamed: Step
+) -> None:
+    if marked is not None:
+        assert judge_marked(evidence).step is marked
     assert judge_renamed(rule, evidence).step is renamed

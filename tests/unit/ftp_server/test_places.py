@@ -17,6 +17,7 @@ from ftp_server.names import (
     check_folder,
     check_path,
     check_upload,
+    explain_kept,
     is_protected,
     role_of,
 )
@@ -104,7 +105,12 @@ def test_knows_where_files_and_folders_go(folder: str, name: str, upload: bool, 
         ("", "export", True),
         ("import", "1", True),
         ("import/1", "sub", False),
+        ("import/1", "processed", True),
+        ("import/1", "failed", True),
+        ("import/1/sub", "incomplete", True),
+        ("import/1/processed", "a.csv", False),
         ("", "notes", False),
+        ("", "processed", False),
     ],
 )
 def test_protects_what_the_server_needs(folder: str, name: str, protected: bool) -> None:
@@ -138,3 +144,4 @@ def test_places_paths() -> None:
 )
 def test_tells_what_a_name_means(profile: Profile | None, name: str, role: Role) -> None:
     assert role_of(profile, name) is role
+    assert bool(explain_kept(profile, name)) is (role is Role.PLAIN)
