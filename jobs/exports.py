@@ -19,7 +19,6 @@ from typing import Any, Literal, Self, get_args
 
 import structlog
 from sqlalchemy import Connection, Row, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -38,7 +37,7 @@ from db.tables import export, export_run
 from exchange.export_csv import CsvFormat, write_rows
 from exchange.file_names import DEFAULT_PATTERN, render_name
 from jobs.leases import LEASE, MAX_ATTEMPTS, LeaseKeeper, RunTable
-from jobs.schedules import Period, day_before, due_day, parse_time, settled_at
+from jobs.schedules import Period, day_before, due_day, enqueue_run, parse_time, settled_at
 from jobs.storage import Storage, free_name, publish, sync_directory
 
 log = structlog.get_logger()
@@ -212,18 +211,14 @@ def request_run(connection: Connection, export_id: int) -> int:
         UnknownExport: there is no export with this id.
     """
     wanted = find_export(connection, export_id)
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    zone = load_account(connection, wanted.account_id).zone
     while True:
         due = datetime.now(UTC)
-        run = {"export_id": export_id, "due_at": due, "scheduled": False, "state": "queued"}
-        if wanted.settings.period == "previous-day":
-            zone = load_account(connection, wanted.account_id).zone
-            run["lease_until"] = settled_at(due.astimezone(zone).date(), zone)
-        insert = dialect.insert(export_run).values(**run).on_conflict_do_nothing().returning(export_run.c.id)
-        run_id = connection.execute(insert).scalar_one_or_none()
+        settled = settled_at(due.astimezone(zone).date(), zone) if wanted.settings.period == "previous-day" else None
+        run_id = enqueue_run(connection, export_id, due, scheduled=False, not_before=settled)
         # Somebody else asked within the same microsecond: each gets a run of his own.
         if run_id is not None:
-            return int(run_id)
+            return run_id
 
 
 def run_next_export(database: Database, storage: Storage, owner: str, stopping: threading.Event | None = None) -> bool:
@@ -306,18 +301,15 @@ class _Exporting:
             return
         # As long as it has failed already, so that pauses double.
         pause = min(max(now - since, SHORTEST_PAUSE), LONGEST_PAUSE)
-        log.warning(
-            "export_postponed", run_id=self._run.id, error=type(error).__name__, seconds=int(pause.total_seconds())
-        )
+        log.warning("export_postponed", run_id=self._run.id, error=type(error).__name__, seconds=pause.seconds)
         text = f"The export could not be made yet. {_describe(error)}"
         self._put_back(now + pause, attempts=self._run.attempts - 1, started_at=since, error_text=text)
 
     def _try_again(self, error: Exception) -> None:
+        attempt = self._run.attempts
         # Its text may hold addresses, so the log tells only the kind.
-        log.warning(
-            "export_attempt_failed", run_id=self._run.id, attempt=self._run.attempts, error=type(error).__name__
-        )
-        if self._run.attempts >= MAX_ATTEMPTS:
+        log.warning("export_attempt_failed", run_id=self._run.id, attempt=attempt, error=type(error).__name__)
+        if attempt >= MAX_ATTEMPTS:
             self._give_up(f"{_TOO_OFTEN} {_describe(error)}")
         else:
             self._put_back(datetime.now(UTC) + LEASE)
@@ -441,8 +433,9 @@ def _claim(database: Database, owner: str) -> Row[Any] | None:
     with database.read() as connection:
         if not connection.execute(select(unfinished.exists())).scalar_one():
             return None
+    begun = unfinished.where(runs.started_at.is_not(None))
     with database.write() as connection:
-        before = {run.id: run for run in connection.execute(unfinished)}
+        before = {run.id: run for run in connection.execute(begun)}
         run_id = _runs.claim(connection, owner, ready)
         if run_id is None:
             return None
@@ -456,7 +449,7 @@ def _correct(connection: Connection, before: Row[Any], owner: str, now: datetime
     if before.state == _runs.running and before.lease_owner == owner:
         # This owner lives: it could not put the run back, because the database was away.
         _change(connection, before.id, attempts=before.attempts)
-    elif before.state == _runs.queued and before.error_text:
+    elif before.state == _runs.queued and before.error_text and before.lease_until:
         # Time in which no worker was there to try is no part of the day for which it is tried.
         _change(connection, before.id, started_at=before.started_at + (now - before.lease_until))
 

@@ -99,7 +99,26 @@ def enqueue_due(database: Database, now: datetime) -> int:
     if not due:
         return 0
     with database.write() as connection:
-        return sum(_enqueue(connection, export_id, instant) for export_id, instant in due)
+        added = [enqueue_run(connection, export_id, instant, scheduled=True) for export_id, instant in due]
+    return sum(run_id is not None for run_id in added)
+
+
+def enqueue_run(
+    connection: Connection, export_id: int, due: datetime, *, scheduled: bool, not_before: datetime | None = None
+) -> int | None:
+    """Queue a run of an export, unless it has one of that due time; return the run's id, None when it has.
+
+    Args:
+        connection: in a writing transaction.
+        export_id: which must exist.
+        due: the instant that the file is about.
+        scheduled: False when somebody asked for it.
+        not_before: when it may begin; None: at once.
+    """
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    run = {"export_id": export_id, "due_at": due, "scheduled": scheduled, "state": "queued", "lease_until": not_before}
+    insert = dialect.insert(export_run).values(**run).on_conflict_do_nothing().returning(export_run.c.id)
+    return connection.execute(insert).scalar_one_or_none()
 
 
 def enqueue_failed(connection: Connection, export_id: int) -> list[int]:
@@ -173,10 +192,3 @@ def _due_now(row: Row[Any], now: datetime) -> list[datetime]:
     if len(due) > MAX_CATCH_UP:
         log.warning("export_days_given_up", export_id=row.id, days=len(due) - MAX_CATCH_UP)
     return due[-MAX_CATCH_UP:]
-
-
-def _enqueue(connection: Connection, export_id: int, due: datetime) -> int:
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    run = {"export_id": export_id, "due_at": due, "scheduled": True, "state": "queued"}
-    insert = dialect.insert(export_run).values(**run).on_conflict_do_nothing().returning(export_run.c.id)
-    return len(connection.execute(insert).all())

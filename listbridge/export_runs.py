@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, true
+from sqlalchemy import ColumnElement, Connection, case, select, true
 
 from db.tables import account, export, export_run
 
@@ -25,6 +25,9 @@ class ExportRun:
     rows: int | None
     file_name: str | None
     error_text: str | None
+    """Why it failed, or, while it waits to be tried again, what was in its way."""
+    not_before: datetime | None
+    """Of a run in the queue: when it may begin; None: at once."""
     started_at: datetime | None
     finished_at: datetime | None
 
@@ -52,6 +55,7 @@ def _select_runs(connection: Connection, condition: ColumnElement[bool], limit: 
             export_run.c.rows,
             export_run.c.file_name,
             export_run.c.error_text,
+            case((export_run.c.state == "queued", export_run.c.lease_until)),
             export_run.c.started_at,
             export_run.c.finished_at,
         )

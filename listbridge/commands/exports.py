@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 from sqlalchemy import Connection, select
@@ -28,7 +31,7 @@ from jobs.exports import (
     run_next_export,
 )
 from jobs.leases import name_owner
-from jobs.schedules import Period
+from jobs.schedules import Period, enqueue_failed
 from listbridge.app import Application
 from listbridge.commands.options import TAB_NAMES, AccountOption, application, split_numbers
 from listbridge.errors import CommandError
@@ -38,7 +41,6 @@ from services.mailup.csv_columns import EXPORT_HEADERS
 
 app = typer.Typer(help="Exports: files that go out, daily or on request.", no_args_is_help=True)
 
-FINAL_STATES = ("completed", "failed")
 _POLL_SECONDS = 0.2
 
 
@@ -101,16 +103,16 @@ def add(
 
 @app.command()
 def run(number: Annotated[int, typer.Argument(metavar="ID", help="Of the export, as `export list` shows it.")]) -> None:
-    """Run an export now; prints the file's name in the account's home."""
+    """Run an export now, or again the scheduled runs that failed; prints the file's name in the account's home."""
     with application() as opened:
         with _values_checked(), opened.database.write() as connection:
-            run_id = request_run(connection, number)
-        finished = _work_off(opened, run_id)
-        with opened.database.read() as connection:
-            folder = find_export(connection, number).settings.folder
-    if finished.state == "failed":
-        raise CommandError(f"The export failed. {finished.error_text}")
-    print(f"{folder}/{finished.file_name}")
+            exported = find_export(connection, number)
+            again = enqueue_failed(connection, number)
+            waiting = again or [request_run(connection, number)]
+            zone = load_account(connection, exported.account_id).zone
+        for run_id in waiting:
+            _announce(opened, run_id, zone, again=bool(again))
+            print(f"{exported.settings.folder}/{_work_off(opened, run_id).file_name}")
 
 
 @app.command("list")
@@ -140,16 +142,38 @@ def _parse_columns(text: str | None) -> tuple[str, ...]:
     return tuple(f"{FIELD_PREFIX}{cell}" if cell.isdigit() else keys.get(cell.lower(), cell) for cell in cells)
 
 
+def _announce(opened: Application, run_id: int, zone: ZoneInfo, *, again: bool) -> None:
+    """Tell, beside the output that scripts read, what is not the usual: a run done again, or one that must wait."""
+    found = _load(opened, run_id)
+    if again:
+        print(
+            f"The run due at {found.due_at.astimezone(zone):%Y-%m-%d %H:%M} failed; it is run again.", file=sys.stderr
+        )
+    elif found.not_before is not None and found.not_before > datetime.now(UTC):
+        begin = found.not_before.astimezone(zone)
+        print(f"The day before is taken as final at {begin:%H:%M}; the export waits until then.", file=sys.stderr)
+
+
 def _work_off(opened: Application, run_id: int) -> ExportRun:
-    """Do waiting runs here until this one has ended; a running server may do it before us."""
+    """Do waiting runs here until this one has ended; a running server may do it before us.
+
+    Raises:
+        CommandError: it failed, or was put back for later.
+    """
     owner = name_owner()
-    while True:
-        with opened.database.read() as connection:
-            found = load_export_run(connection, run_id)
-        if found.state in FINAL_STATES:
-            return found
+    while (found := _load(opened, run_id)).state != "completed":
+        if found.state == "failed":
+            raise CommandError(f"The export failed. {found.error_text}")
+        if found.error_text is not None:
+            raise CommandError(f"{found.error_text} A running server tries it again for a day.")
         if not run_next_export(opened.database, opened.storage, owner):
             time.sleep(_POLL_SECONDS)
+    return found
+
+
+def _load(opened: Application, run_id: int) -> ExportRun:
+    with opened.database.read() as connection:
+        return load_export_run(connection, run_id)
 
 
 def _export_ids(connection: Connection, account_number: int | None) -> list[int]:
@@ -174,4 +198,5 @@ def _summarise(connection: Connection, export_id: int) -> Row:
         "last_rows": last.rows if last else None,
         "last_file": last.file_name if last else None,
         "last_due_at": last.due_at if last else None,
+        "last_error": last.error_text if last else None,
     }

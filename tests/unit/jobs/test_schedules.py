@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.schedules import day_before, due_day, due_times, local_instant, parse_time
+from jobs.schedules import day_before, due_day, due_times, local_instant, parse_time, settled_at
 
 TIMES = [time(0, 0), time(0, 30), time(1, 59), time(2, 0), time(2, 30), time(12, 0), time(23, 30), time(23, 59)]
 YEARS = [
@@ -131,3 +131,17 @@ def check_tiling(windows: list[tuple[datetime, datetime]]) -> None:
 def test_a_day_is_as_long_as_the_clock_makes_it(day: str, hours: int) -> None:
     start, end = day_before(date.fromisoformat(day), ZoneInfo("Europe/Rome"))
     assert end - start == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "expected"),
+    [
+        ("Europe/Rome", "2026-01-15", "2026-01-14T23:10"),
+        ("Europe/Rome", "2026-07-15", "2026-07-14T22:10"),
+        ("America/Sao_Paulo", "2018-11-04", "2018-11-04T03:10"),  # the day begins at one
+        ("America/Havana", "2026-11-01", "2026-11-01T04:10"),  # midnight comes again an hour later
+        ("UTC", "2028-03-01", "2028-03-01T00:10"),
+    ],
+)
+def test_a_day_is_settled_ten_minutes_after_it(zone: str, day: str, expected: str) -> None:
+    assert settled_at(date.fromisoformat(day), ZoneInfo(zone)) == utc(expected)
