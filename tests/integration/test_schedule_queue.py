@@ -104,8 +104,8 @@ def test_after_a_long_standstill_only_the_last_days_are_made_up_for(database: Da
 def test_a_daily_export_at_midnight_waits_until_the_day_has_settled(database: Database) -> None:
     export_id = add(database, period="previous-day", at="00:00", zone="UTC")
     midnight = datetime(2026, 3, 28, tzinfo=UTC)
-    assert enqueue_due(database, midnight + timedelta(seconds=59)) == 0
-    assert enqueue_due(database, midnight + timedelta(seconds=60)) == 1
+    assert enqueue_due(database, midnight + timedelta(minutes=9, seconds=59)) == 0
+    assert enqueue_due(database, midnight + timedelta(minutes=10)) == 1
     assert due(database, export_id) == ["03-28T00:00"]
 
 
