@@ -38,6 +38,19 @@ ftp_user = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
+# Keys that API users get at login and work with for a while. Only a digest of each is kept, and a digest of the
+# password hash it was issued under, so that a changed password ends it wherever it is changed.
+access_key = Table(
+    "access_key",
+    metadata,
+    Column("key_digest", String(64), primary_key=True),
+    Column("account_id", ForeignKey("account.id"), nullable=False),
+    Column("api_user_id", ForeignKey("api_user.id"), nullable=False),
+    Column("password_digest", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
 # Numbers shown to callers count from 1 in each account, separately for each kind of thing.
 account_counter = Table(
     "account_counter",

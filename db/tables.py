@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from db.accounts import account, account_counter, api_user, ftp_user
+from db.accounts import access_key, account, account_counter, api_user, ftp_user
 from db.audience import field, group_member, history, list_group, mailing_list, recipient, subscription
 from db.exchange import arrival, export, export_run, feed, import_error, import_run
 from db.operations import heartbeat
 from db.schema import metadata
 
 __all__ = [
+    "access_key",
     "account",
     "account_counter",
     "api_user",

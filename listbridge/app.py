@@ -26,6 +26,9 @@ from listbridge.settings import Address, Settings, load_settings
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+    from services.http.options import HttpOptions
+
+KIB = 1024
 WEB_TARGET = "listbridge.app:create_web_application"
 
 
@@ -40,7 +43,7 @@ class Application:
 
 def connect(settings: Settings) -> Application:
     """Wire database and storage; neither is touched yet."""
-    storage = Storage(settings.data_dir, reserve=settings.disk_reserve_mb * 1024 * 1024)
+    storage = Storage(settings.data_dir, reserve=settings.disk_reserve_mb * KIB * KIB)
     return Application(settings, Database(settings.database_url), storage)
 
 
@@ -136,13 +139,33 @@ def create_web_application() -> WSGIApplication:
         follow_parent(parent.pid)
 
     from services.http.application import create_application
-    from services.http.options import HttpOptions
 
     settings = load_settings()
     configure_logging(settings, "web")
     application = connect(settings)
-    options = HttpOptions(trust_forwarded=settings.trust_forwarded)
-    return create_application(application.database, application.storage, options)
+    return create_application(application.database, application.storage, _http_options(settings))
+
+
+def _http_options(settings: Settings) -> HttpOptions:
+    from services.http.options import HttpOptions
+    from services.soap.limits import XmlLimits
+
+    limits = XmlLimits(
+        depth=settings.max_xml_depth,
+        nodes=settings.max_xml_nodes,
+        attributes=settings.max_xml_attributes,
+        name=settings.max_xml_name,
+        tag=settings.max_xml_tag_kb * KIB,
+        text=settings.max_xml_text_kb * KIB,
+        message=settings.max_soap_kb * KIB,
+        large_message=settings.max_large_soap_mb * KIB * KIB,
+    )
+    return HttpOptions(
+        trust_forwarded=settings.trust_forwarded,
+        max_body=settings.max_form_kb * KIB,
+        xml=limits,
+        body_seconds=settings.body_seconds,
+    )
 
 
 def run_ftp(settings: Settings) -> None:

@@ -18,6 +18,7 @@ from jobs.imports import UnknownImport
 from listbridge.app import describe_database_error
 from listbridge.commands import (
     accounts,
+    contracts,
     exports,
     fields,
     ftp_users,
@@ -47,6 +48,7 @@ app.add_typer(profiles.app, name="profile")
 app.add_typer(imports.app, name="import")
 app.add_typer(exports.app, name="export")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(contracts.app, name="wsdl")
 
 
 def main() -> None:

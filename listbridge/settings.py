@@ -147,6 +147,36 @@ class Settings(BaseSettings):
     trust_forwarded: bool = False
     """Believe the `X-Forwarded-*` headers, for a server that only its own proxy can reach."""
 
+    max_form_kb: int = Field(default=1024, ge=1)
+    """Most KiB of a request to a page."""
+
+    max_soap_kb: int = Field(default=2048, ge=64)
+    """Most KiB of a SOAP message, large texts left out."""
+
+    max_large_soap_mb: int = Field(default=512, ge=1)
+    """Most MiB of the large texts in a SOAP message, such as the document of an import."""
+
+    max_xml_depth: int = Field(default=100, ge=10)
+    """Most levels of elements in a SOAP message."""
+
+    max_xml_nodes: int = Field(default=20_000, ge=100)
+    """Most elements, attributes and name space declarations in a SOAP message."""
+
+    max_xml_attributes: int = Field(default=64, ge=8)
+    """Most attributes of one element in a SOAP message."""
+
+    max_xml_name: int = Field(default=1024, ge=256)
+    """Most characters of a name in a SOAP message, its name space included."""
+
+    max_xml_tag_kb: int = Field(default=256, ge=64)
+    """Most KiB of one tag, comment or processing instruction in a SOAP message."""
+
+    max_xml_text_kb: int = Field(default=1024, ge=64)
+    """Most KiB, counted in characters, of all text in a SOAP message, large texts left out."""
+
+    body_seconds: float = Field(default=30.0, gt=0)
+    """Within which each piece of 64 KiB of a request's body has to come."""
+
     disk_reserve_mb: int = Field(default=100, ge=0)
     """Free disk, in MiB, below which nothing more is accepted."""
 

@@ -20,7 +20,9 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from db.engine import Database
 from jobs.storage import Storage
+from services.contracts import SERVICES
 from services.http.application import HttpOptions, create_application
+from services.soap.declarations import Service
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -83,9 +85,14 @@ class _QuietHandler(WSGIRequestHandler):
 
 
 @contextmanager
-def serve(database: Database, storage: Storage, options: HttpOptions | None = None) -> Iterator[Site]:
+def serve(
+    database: Database,
+    storage: Storage,
+    options: HttpOptions | None = None,
+    services: Iterable[Service] = SERVICES,
+) -> Iterator[Site]:
     """Run the application in threads of this process."""
-    application = create_application(database, storage, options or HttpOptions())
+    application = create_application(database, storage, options or HttpOptions(), services)
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_QuietHandler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
@@ -122,7 +129,8 @@ def serve_with_granian(
 def create_from_environment() -> WSGIApplication:
     """Return the application of a granian worker."""
     storage = Storage(Path(os.environ["TEST_DATA"]), reserve=0)
-    return create_application(Database(os.environ["TEST_DATABASE"]), storage, HttpOptions())
+    options = HttpOptions(body_seconds=float(os.environ.get("TEST_BODY_SECONDS", "30")))
+    return create_application(Database(os.environ["TEST_DATABASE"]), storage, options)
 
 
 def _free_port() -> int:

@@ -13,13 +13,15 @@ from flask import Flask, request
 from db.engine import Database
 from jobs.storage import Storage
 from services.contracts import SERVICES
-from services.http.bodies import BodyTooLarge
+from services.http.bodies import BodyRefused
 from services.http.failures import describe_failure
 from services.http.health import create_health_pages
 from services.http.metrics import REQUESTS
 from services.http.options import HttpOptions
+from services.http.slow_bodies import WATCH
 from services.mailup.pages import create_pages
 from services.resources import Resources
+from services.soap.declarations import Service
 from services.soap.endpoint import SoapEndpoint
 from services.soap.plain_http import create_plain_endpoints
 
@@ -36,22 +38,26 @@ _ENDPOINT = "listbridge.endpoint"
 _OTHER = "other"
 
 
-def create_application(database: Database, storage: Storage, options: HttpOptions) -> WSGIApplication:
+def create_application(
+    database: Database, storage: Storage, options: HttpOptions, services: Iterable[Service] = SERVICES
+) -> WSGIApplication:
     """Return the application with everything it serves.
 
     Args:
         database: of the newest schema.
         storage: prepared.
         options: limits and trust.
+        services: by SOAP.
     """
     resources = Resources(database, storage)
     endpoints: dict[str, tuple[str, WSGIApplication]] = {}
-    for service in SERVICES:
-        ends: dict[str, WSGIApplication] = {"": SoapEndpoint(service, resources, options)}
-        ends.update(create_plain_endpoints(service, resources, options))
+    for service in services:
+        endpoint = SoapEndpoint(service, resources, options)
+        ends: dict[str, WSGIApplication] = {"": endpoint}
+        ends.update(create_plain_endpoints(endpoint.codec, resources, options))
         for path in service.paths:
             endpoints.update({(path + end).lower(): (service.name, inner) for end, inner in ends.items()})
-    return _Application(endpoints, _create_flask(resources, options))
+    return _Application(endpoints, _create_flask(resources, options), options.body_seconds)
 
 
 def _create_flask(resources: Resources, options: HttpOptions) -> Flask:
@@ -67,13 +73,15 @@ def _create_flask(resources: Resources, options: HttpOptions) -> Flask:
 class _Application:
     """Normalises paths, dispatches, counts, and answers 500 when everything else failed."""
 
-    def __init__(self, endpoints: dict[str, tuple[str, WSGIApplication]], flask: Flask) -> None:
+    def __init__(self, endpoints: dict[str, tuple[str, WSGIApplication]], flask: Flask, body_seconds: float) -> None:
         self._endpoints = endpoints
         self._flask = flask
+        self._body_seconds = body_seconds
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         status = "500"
         environ[_ENDPOINT] = _OTHER
+        progress = WATCH.begin(environ, self._body_seconds)
 
         def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             nonlocal status
@@ -85,19 +93,20 @@ class _Application:
             name, inner = self._endpoints.get(path, (_OTHER, self._flask.wsgi_app))
             environ[_ENDPOINT] = name
             return inner(environ, start)
-        except BodyTooLarge:
-            return _give_up(start, "413 Content Too Large")
+        except BodyRefused as refusal:
+            return _give_up(start, refusal.status, refusal.headers)
         except Exception as error:
             log.error("request_failed", endpoint=environ[_ENDPOINT], **describe_failure(error))
             return _give_up(start, "500 Internal Server Error")
         finally:
+            WATCH.end(progress)
             endpoint = environ[_ENDPOINT]
             REQUESTS.labels(endpoint, status).inc()
             log.debug("request", method=environ.get("REQUEST_METHOD"), endpoint=endpoint, status=int(status))
 
 
-def _give_up(start_response: Callable[..., Any], status: str) -> list[bytes]:
-    start_response(status, [("Content-Type", "text/plain; charset=utf-8")], sys.exc_info())
+def _give_up(start_response: Callable[..., Any], status: str, headers: Iterable[tuple[str, str]] = ()) -> list[bytes]:
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8"), *headers], sys.exc_info())
     return [status.encode()]
 
 

@@ -1,39 +1,71 @@
-"""Reads request bodies, announced or chunked, and stops at a limit before more is in memory."""
+"""Reads request bodies, announced or chunked: never more than a limit, never for ever, never a cut one as if whole."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
+from services.http.slow_bodies import PIECE, WATCH, Progress, find_progress
 from services.throttle import Places
 
-CHUNK = 64 * 1024
 LARGE = 1024 * 1024
 """Bodies with more bytes take a place while they are in memory."""
 
 
-class BodyTooLarge(Exception):
-    """The request's body is longer than allowed here."""
+class BodyRefused(Exception):
+    """The request's body cannot be taken; the answer is the same at all doors."""
+
+    status: ClassVar[str] = "400 Bad Request"
+    headers: ClassVar[tuple[tuple[str, str], ...]] = ()
+
+
+class BodyTooLarge(BodyRefused):
+    """The request's body is longer than allowed here (RFC 9110 section 15.5.14)."""
+
+    status = "413 Content Too Large"
+
+
+class BodyTooSlow(BodyRefused):
+    """A piece of the request's body has not come in time (RFC 9110 section 15.5.9)."""
+
+    status = "408 Request Timeout"
+
+
+class BodyIncomplete(BodyRefused):
+    """The request's body ended before its announced length (RFC 9112 section 8)."""
+
+
+class UnsupportedEncoding(BodyRefused):
+    """The request's body is compressed; nothing is ever unpacked here (RFC 9110 section 15.5.16)."""
+
+    status = "415 Unsupported Media Type"
+    headers = (("Accept-Encoding", "identity"),)
 
 
 def read_body(environ: dict[str, Any], limit: int) -> Iterator[bytes]:
-    """Return the body of a WSGI request in pieces.
+    """Return the body of a WSGI request in pieces of 64 KiB, the last one shorter.
 
     Args:
         environ: of the request.
         limit: most bytes; a security limit.
 
     Raises:
+        UnsupportedEncoding: there is a Content-Encoding; told at once.
         BodyTooLarge: announced by Content-Length (at once), or found while reading.
+        BodyTooSlow: found while reading.
+        BodyIncomplete: found while reading.
     """
+    if not _is_plain(environ.get("HTTP_CONTENT_ENCODING", "")):
+        raise UnsupportedEncoding
     length = _announced_length(environ)
     if length is not None and length > limit:
         raise BodyTooLarge
     if length is None and not environ.get("wsgi.input_terminated"):
         # Without a length and without a server that ends the stream, reading would wait for ever.
         length = 0
-    return _read_chunks(environ["wsgi.input"], length, limit)
+    return _read_pieces(environ["wsgi.input"], length, limit, find_progress(environ))
 
 
 @contextmanager
@@ -43,7 +75,7 @@ def hold_body(environ: dict[str, Any], limit: int, places: Places) -> Iterator[I
     Raises:
         NoPlace: the body is large and all places are taken; told on entry when the length was announced, else
             while reading.
-        BodyTooLarge: as `read_body`.
+        BodyRefused: as `read_body`.
     """
     with ExitStack() as held:
         chunks = read_body(environ, limit)
@@ -68,13 +100,51 @@ def _announced_length(environ: dict[str, Any]) -> int | None:
     return int(announced) if announced.isascii() and announced.isdigit() else None
 
 
-def _read_chunks(stream: Any, length: int | None, limit: int) -> Iterator[bytes]:
+def _is_plain(encodings: str) -> bool:
+    return not encodings or all(name.strip().lower() in ("", "identity") for name in encodings.split(","))
+
+
+def _read_pieces(stream: Any, length: int | None, limit: int, progress: Progress) -> Iterator[bytes]:
     taken = 0
     while length is None or taken < length:
-        chunk = stream.read(CHUNK if length is None else min(CHUNK, length - taken))
-        if not chunk:
-            return
-        taken += len(chunk)
+        size = PIECE if length is None else min(PIECE, length - taken)
+        piece = _read_piece(stream, size, progress)
+        progress.taken = taken = taken + len(piece)
         if taken > limit:
             raise BodyTooLarge
-        yield chunk
+        if len(piece) == size:
+            yield piece
+            continue
+        if WATCH.has_cut(progress):
+            raise BodyTooSlow
+        if length is not None:
+            raise BodyIncomplete
+        if piece:
+            yield piece
+        break
+    progress.read_at = time.monotonic()
+
+
+def _read_piece(stream: Any, size: int, progress: Progress) -> bytes:
+    """Return a whole piece, or less at the end of the body, however little the server hands over at once.
+
+    Raises:
+        BodyTooSlow: the connection failed because it was cut.
+        BodyIncomplete: the connection failed.
+    """
+    progress.waiting_since = time.monotonic()
+    try:
+        piece: bytes = stream.read(size)
+        return piece if len(piece) == size else _read_rest(stream, size, piece)
+    except OSError as error:
+        raise (BodyTooSlow if WATCH.has_cut(progress) else BodyIncomplete) from error
+    finally:
+        progress.waiting_since = None
+
+
+def _read_rest(stream: Any, size: int, piece: bytes) -> bytes:
+    parts, missing = [piece], size - len(piece)
+    while missing and parts[-1]:
+        parts.append(stream.read(missing))
+        missing -= len(parts[-1])
+    return b"".join(parts)

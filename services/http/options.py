@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from services.soap.limits import XmlLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,5 +15,7 @@ class HttpOptions:
     """Believe X-Forwarded-Host, -Proto and the last of -For; only behind a proxy that sets all of them itself."""
     max_body: int = 1024 * 1024
     """Most bytes of a request to a page."""
-    max_import_body: int = 64 * 1024 * 1024
-    """Most bytes of a SOAP request that may carry an import."""
+    xml: XmlLimits = field(default_factory=XmlLimits)
+    """Limits of SOAP messages."""
+    body_seconds: float = 30.0
+    """Within which each piece of 64 KiB of a request's body, or its shorter rest, has to come."""

@@ -42,8 +42,11 @@ def caller_address(environ: dict[str, Any], *, trust_forwarded: bool) -> str:
         trust_forwarded: believe the last address of X-Forwarded-For, which a proxy of ours has added; those before it
             are the caller's own words.
     """
-    forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").rsplit(",", 1)[-1].strip() if trust_forwarded else ""
+    connected: str = environ.get("REMOTE_ADDR", "")
+    if not trust_forwarded:
+        return connected
+    forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").rsplit(",", 1)[-1].strip()
     try:
         return str(ipaddress.ip_address(forwarded))
     except ValueError:
-        return str(environ.get("REMOTE_ADDR", ""))
+        return connected

@@ -1,4 +1,14 @@
-"""Who calls: the `Authentication` header of the import service against the API users of an account."""
+"""Who calls: the one way in which every service checks the name and password of an API user.
+
+What is refused here each service answers with codes of its own.
+
+LoginRefused
+├── MissingCredentials
+├── UnknownUser
+├── WrongPassword
+├── ChecksBusy
+└── AccountNotActive
+"""
 
 from __future__ import annotations
 
@@ -13,20 +23,12 @@ from functools import partial
 
 import structlog
 
-from audience.accounts import Account, find_api_login
+from audience.accounts import Account, Login, find_api_login
 from audience.passwords import verify_password
-from services.mailup.results import Refusal
 from services.soap.declarations import Call
 from services.throttle import LoginThrottle, NoPlace, Places
 
 log = structlog.get_logger()
-
-MISSING = -1013
-UNKNOWN_USER = -1001
-WRONG_PASSWORD = -1002
-STATE_CODES = {"suspended": -1003, "inactive": -1004, "expired": -1005}
-NOT_ACTIVE = -1000
-BUSY = -1000
 
 REMEMBER_SECONDS = 60.0
 REMEMBER_MOST = 1000
@@ -36,6 +38,34 @@ WAITING = 4
 """Callers whose password waits for its check; more would keep the threads from everybody else."""
 CHECK_PLACES = Places(CHECKS + WAITING)
 _checking = threading.BoundedSemaphore(CHECKS)
+
+
+class LoginRefused(Exception):
+    """The caller is not let in."""
+
+
+class MissingCredentials(LoginRefused):
+    """There is no user name or no password."""
+
+
+class UnknownUser(LoginRefused):
+    """Nobody has this name."""
+
+
+class WrongPassword(LoginRefused):
+    """The password is wrong, or not looked at after too many wrong ones."""
+
+
+class ChecksBusy(LoginRefused):
+    """Too many passwords wait for their check; the caller should come again."""
+
+
+class AccountNotActive(LoginRefused):
+    """The account is closed for now."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(state)
+        self.state = state
 
 
 class PasswordMemory:
@@ -99,41 +129,47 @@ class PasswordMemory:
 _memory = PasswordMemory()
 
 
-def authenticate(call: Call) -> Account:
-    """Return the account of the caller.
+def check_login(call: Call, user: str | None, password: str | None) -> Login:
+    """Return the login of an API user whose password is right.
 
     Raises:
-        Refusal: with the code of the first check that failed (specification §1.2, check order); -1002 too, without
-            looking at the password, after too many wrong ones, and -1000 when too many passwords wait for their check.
+        LoginRefused: as its first check that fails says, in the order of the tree above.
     """
-    user = (call.header or {}).get("User") or ""
-    password = (call.header or {}).get("Password") or ""
     if not user or not password:
-        raise Refusal(MISSING)
+        raise MissingCredentials
     # Passwords are checked slowly, so not while a connection is held.
     with call.resources.database.read() as connection:
         login = find_api_login(connection, user)
     if login is None:
-        raise Refusal(UNKNOWN_USER)
+        raise UnknownUser
     _check_password(call.resources.logins, user, password, login.password_hash, call.address)
-    if login.account.state != "active":
-        raise Refusal(STATE_CODES.get(login.account.state, NOT_ACTIVE))
-    return login.account
+    check_state(login.account)
+    return login
+
+
+def check_state(account: Account) -> None:
+    """Let active accounts pass.
+
+    Raises:
+        AccountNotActive: it is another one.
+    """
+    if account.state != "active":
+        raise AccountNotActive(account.state)
 
 
 def _check_password(logins: LoginThrottle, user: str, password: str, password_hash: str, address: str) -> None:
     is_locked = partial(logins.is_locked, user, address)
     # Not even a remembered password counts then: else it could be guessed while its owner works.
     if is_locked():
-        raise Refusal(WRONG_PASSWORD)
+        raise WrongPassword
     try:
         fits = _memory.verify(user, password, password_hash, is_locked)
     except NoPlace:
         log.warning("login_checks_busy")
-        raise Refusal(BUSY) from None
+        raise ChecksBusy from None
     if fits:
         logins.succeed(user, address)
         return
     if not is_locked():
         logins.fail(user, address)
-    raise Refusal(WRONG_PASSWORD)
+    raise WrongPassword

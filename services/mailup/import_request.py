@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from jobs.storage import Storage, sync_directory
 from services.mailup.recipient_grammar import GRAMMAR
 from services.mailup.results import Refusal
 from services.resources import Resources
+from services.soap.large_text import Text
 
 log = structlog.get_logger()
 
@@ -161,7 +161,7 @@ def find_target(connection: Connection, account_id: int, number: str, guid: str)
 
 
 def start_imports(
-    resources: Resources, account: Account, targets: Sequence[Target], document: str, flags: ImportFlags
+    resources: Resources, account: Account, targets: Sequence[Target], document: Text, flags: ImportFlags
 ) -> list[Started]:
     """Put one import for each list into the queue; they are durable when this returns.
 
@@ -169,14 +169,13 @@ def start_imports(
         Refusal: nothing was started.
     """
     profile = flags.profile()
-    content = document.encode()
     with resources.database.read() as connection:
         resolved = [_resolve(connection, account.id, target) for target in targets]
         found = [mailing for mailing in resolved if isinstance(mailing, MailingList)]
         _check_idle(connection, account.id, found)
         fields = fields_of(connection, account.id)
-    _check_document(content, profile, {name.lower(): str(number) for number, name in fields.items()})
-    with _spooled_copies(resources.storage, content, len(found)) as copies:
+    _check_document(document, profile, {name.lower(): str(number) for number, name in fields.items()})
+    with _spooled_copies(resources.storage, document, len(found)) as copies:
         return retry_on_conflict(
             lambda: _enqueue(resources.database, account.id, list(zip(targets, resolved, strict=True)), profile, copies)
         )
@@ -239,9 +238,9 @@ def _check_idle(connection: Connection, account_id: int, wanted: Iterable[Mailin
         raise Refusal(BUSY_SAME_LIST if same else BUSY_OTHER_LIST)
 
 
-def _check_document(content: bytes, profile: Profile, field_numbers: Mapping[str, str]) -> None:
+def _check_document(document: Text, profile: Profile, field_numbers: Mapping[str, str]) -> None:
     """Read the document once, as the import will, so that the caller hears of errors now."""
-    rows = XmlRows(lambda: io.BytesIO(content), profile, field_numbers, GRAMMAR)
+    rows = XmlRows(document.open, profile, field_numbers, GRAMMAR)
     try:
         next(rows.batches(1), None)
     except FileRefused:
@@ -249,7 +248,7 @@ def _check_document(content: bytes, profile: Profile, field_numbers: Mapping[str
 
 
 @contextmanager
-def _spooled_copies(storage: Storage, content: bytes, count: int) -> Iterator[list[SpooledFile]]:
+def _spooled_copies(storage: Storage, document: Text, count: int) -> Iterator[list[SpooledFile]]:
     """Spool a document once and name it once for each import; the names go when the block fails.
 
     Raises:
@@ -258,7 +257,7 @@ def _spooled_copies(storage: Storage, content: bytes, count: int) -> Iterator[li
     copies: list[SpooledFile] = []
     try:
         if count:
-            copies.append(_spool(storage, content))
+            copies.append(_spool(storage, document))
         for _ in range(count - 1):
             copies.append(_link(storage, copies[0]))
         sync_directory(storage.imports)
@@ -269,10 +268,11 @@ def _spooled_copies(storage: Storage, content: bytes, count: int) -> Iterator[li
         raise
 
 
-def _spool(storage: Storage, content: bytes) -> SpooledFile:
+def _spool(storage: Storage, document: Text) -> SpooledFile:
     try:
         if storage.has_room():
-            return spool(storage, io.BytesIO(content))
+            with document.open() as stream:
+                return spool(storage, stream)
     except OSError as error:
         log.error("import_not_spooled", error=type(error).__name__)
     raise Refusal(NOT_CREATED)

@@ -20,7 +20,7 @@ from audience.lists import Group, MailingList, groups_of, lists_of
 from db.tables import import_run
 from exchange.profiles import Profile
 from services.http.failures import describe_failure
-from services.mailup.authentication import authenticate
+from services.mailup.import_authentication import authenticate
 from services.mailup.import_request import (
     EMPTY_DOCUMENT,
     ImportFlags,
@@ -29,16 +29,21 @@ from services.mailup.import_request import (
     read_targets,
     start_imports,
 )
+from services.mailup.operations_to_come import OperationToCome
 from services.mailup.results import Refusal, describe_outcome, element, write_result
-from services.soap.declarations import BOOLEAN, INT, STRING, Call, Service, header_type, operation
+from services.soap.declarations import BOOLEAN, INT, LARGE_TEXT, STRING, Call, Service, header_type, operation
+from services.soap.large_text import Text
 
 log = structlog.get_logger()
 
 NAMESPACE = "http://ws.mailupnet.it/"
 UNKNOWN_PROCESS = -501
 FAILED_LISTS = -200
-FAILED_START = -600
+FAILED_USER = -200
+FAILED_GROUP = -300
+FAILED_NEW = -400
 FAILED_DETAILS = -500
+FAILED_START = -600
 
 # To be executed, in progress, completed, failed.
 STATUS_CODES = {"prepared": 1, "queued": 1, "running": 2, "completed": 3, "skipped": 3, "failed": 4}
@@ -77,6 +82,17 @@ def _answer(failure: int) -> Callable[[Callable[..., str]], Callable[..., str]]:
     return decorate
 
 
+def _to_come(name: str, failure: int, /, **parameters: Any) -> OperationToCome:
+    """Declare an operation that is not there yet: for callers with a right password it fails with its own code."""
+
+    @_answer(failure)
+    def refuse(_call: Call, _account: Account, *_parameters: Any) -> str:
+        log.info("operation_not_available", operation=name)
+        raise Refusal(failure)
+
+    return OperationToCome(name, STRING, parameters, refuse)
+
+
 @operation("GetNlLists")
 @_answer(FAILED_LISTS)
 def get_lists(call: Call, account: Account) -> str:
@@ -100,7 +116,7 @@ def _describe_list(mailing: MailingList, groups: Sequence[Group]) -> str:
     "StartImportProcesses",
     listsIDs=STRING,
     listsGUIDs=STRING,
-    xmlDoc=STRING,
+    xmlDoc=LARGE_TEXT,
     groupsIDs=STRING,
     importType=INT,
     mobileInputType=INT,
@@ -116,7 +132,7 @@ def start_import_processes(
     account: Account,
     list_ids: str | None,
     list_guids: str | None,
-    document: str | None,
+    document: Text | None,
     group_ids: str | None,
     import_type: int,
     _mobile_input_type: int,
@@ -133,7 +149,7 @@ def start_import_processes(
     if document is None:
         # This starts the imports that were prepared earlier; none are.
         return write_result(0, element("processes"))
-    if not document.strip():
+    if document.is_blank():
         raise Refusal(EMPTY_DOCUMENT)
     flags = ImportFlags(
         import_type=import_type,
@@ -198,7 +214,32 @@ IMPORT_SERVICE = Service(
     name="WSMailUpImport",
     namespace=NAMESPACE,
     paths=("/Services/WSMailUpImport.asmx", "/Services/WSMailup.asmx"),
-    operations=(get_lists, start_import_processes, get_process_details),
+    operations=(
+        _to_come("GetIdWsUser", FAILED_USER),
+        _to_come("GetIdUser", FAILED_USER, userName=STRING),
+        get_lists,
+        _to_come("GetNlListsUser", FAILED_LISTS, userId=INT),
+        _to_come(
+            "NewImportProcess",
+            FAILED_NEW,
+            idList=INT,
+            listGUID=STRING,
+            xmlDoc=LARGE_TEXT,
+            idGroups=STRING,
+            importType=INT,
+            mobileInputType=INT,
+            asPending=BOOLEAN,
+            ConfirmEmail=BOOLEAN,
+            asOptOut=BOOLEAN,
+            forceOptIn=BOOLEAN,
+            replaceGroups=BOOLEAN,
+            idConfirmNL=INT,
+        ),
+        start_import_processes,
+        _to_come("CreateGroup", FAILED_GROUP, idList=INT, listGUID=STRING, newGroupName=STRING),
+        get_process_details,
+        _to_come("StartProcess", FAILED_START, idList=INT, listGUID=STRING, idProcess=INT),
+    ),
     documentation="MailUp WebService for subscribers import.",
     header=header_type("Authentication", NAMESPACE, "User", "Password", "encType"),
     describe_outcome=describe_outcome,

@@ -91,7 +91,7 @@ def _read_request(limit: int) -> PageParameters:
     """Merge query and body; a request that cannot be read is as one without parameters.
 
     Raises:
-        BodyTooLarge: the body is longer than allowed.
+        BodyRefused: the body cannot be taken.
     """
     body = b"".join(read_body(request.environ, limit))
     form, parts = "", {}

@@ -7,7 +7,6 @@ attributes on the containers, and nothing but ASCII, so that it does not matter 
 from __future__ import annotations
 
 import re
-from xml.sax.saxutils import escape
 
 _PROLOG = '<?xml version="1.0" encoding="windows-1252" ?>'
 _CODE = re.compile(r"<ReturnCode>(-?\d+)</ReturnCode>")
@@ -34,13 +33,22 @@ def write_result(code: int, content: str = "") -> str:
 
 def element(name: str, content: str = "", **attributes: object) -> str:
     """Return an element; the content is XML, the attributes are values. It is never written as an empty tag."""
-    written = "".join(f' {key}="{escape(str(value), {chr(34): "&quot;"})}"' for key, value in attributes.items())
+    written = "".join([f' {key}="{escape_value(str(value))}"' for key, value in attributes.items()])
     return f"<{name}{written}>{content}</{name}>"
+
+
+def escape_value(text: str) -> str:
+    """Return text as the value of an attribute between quotes."""
+    # The library's function loops over a dictionary of entities, which takes ten times as long.
+    return text.replace("&", "&amp;").replace(">", "&gt;").replace("<", "&lt;").replace('"', "&quot;")
 
 
 def describe_outcome(result: object) -> str:
     """Return the class of a result for counting: `ok`, `partly`, `refused` or `denied`."""
-    codes = [int(code) for code in _CODE.findall(str(result))]
-    if not codes or codes[0] < 0:
-        return "denied" if codes and codes[0] <= -1000 else "refused"
-    return "ok" if min(codes) >= 0 else "partly"
+    text = str(result)
+    overall = _CODE.search(text)
+    code = int(overall[1]) if overall else FAILED
+    if code < 0:
+        return "denied" if code <= -1000 else "refused"
+    # The overall code stands in front, so a failure that is left is that of a part.
+    return "partly" if "<ReturnCode>-" in text else "ok"

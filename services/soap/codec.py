@@ -1,124 +1,83 @@
-"""Turns the body of a call into parameters and a result into the body of an answer.
-
-For each operation a table from element name to place and converter is made once, from the Spyne declarations;
-a call is then one pass over its elements. Leniency follows ASMX: parameters in any order, unknown ones and those
-of other namespaces ignored, the first of two counts, a missing number is 0, an empty or odd one is an error.
-"""
+"""Everything about a service that is prepared once, at the start, so that a call costs one pass over its elements."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
-from services.soap.declarations import Result, Service
-from services.soap.faults import SoapFault
-from services.soap.spyne_types import Boolean, Integer32, Unicode
-from services.soap.tree import Node
-
-_NIL = "http://www.w3.org/2001/XMLSchema-instance nil"
-_INT = re.compile(r"[+-]?[0-9]{1,32}")
-_BLANK = " \t\r\n"
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-# XML 1.0 has no way to write these.
-_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-
-Converter = Callable[[Node], Any]
+from services.soap.declarations import LargeText, Operation, Service
+from services.soap.decoding import Decoder, MemberReader
+from services.soap.encoding import Encoder, Writer
+from services.soap.large_text import Text
+from services.soap.limits import XmlLimits
+from services.soap.reader import Node, read_tree
+from services.soap.types import base_of, is_complex, types_of
 
 
 @dataclass(frozen=True, slots=True)
 class OperationCodec:
-    """The tables of one operation."""
+    """One operation: how its parameters are read and its result is written."""
 
     name: str
-    namespace: str
-    places: dict[str, tuple[int, Converter]]
-    defaults: tuple[Any, ...]
-    function: Callable[..., Result]
+    action: str
+    function: Callable[..., Any]
+    parameters: MemberReader
+    write_result: Writer
 
     def decode(self, body: Node) -> list[Any]:
         """Return the parameters in order.
 
         Raises:
-            SoapFault: a number or boolean is not one.
+            SoapFault: one of them cannot be read.
         """
-        values: list[Any] = list(self.defaults)
-        seen: set[str] = set()
-        for node in body.children:
-            place = self.places.get(node.name)
-            if place is not None and node.namespace == self.namespace and node.name not in seen:
-                seen.add(node.name)
-                values[place[0]] = place[1](node)
-        return values
+        return self.parameters.read(body)
 
-    def encode(self, result: Result) -> str:
+    def encode(self, result: Any) -> str:
         """Return the XML of the answer's body; without a result (None) its element is left out."""
-        start = f'<{self.name}Response xmlns="{self.namespace}"'
-        if result is None:
-            return f"{start} />"
-        content = _escape(result)
-        element = f"<{self.name}Result>{content}</{self.name}Result>" if content else f"<{self.name}Result />"
-        return f"{start}>{element}</{self.name}Response>"
+        return self.write_result(result)
 
-    def encode_plain(self, result: Result) -> str:
+
+class ServiceCodec:
+    """The operations of a service by the name of their element, with its name space."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.operations = _build_operations(service)
+        self._large = {f"{service.namespace} {one.name}": _large_parameters(service, one) for one in service.operations}
+        self.takes_large = any(self._large.values())
+        self._resolve_types = any(is_complex(kind) and base_of(kind) is not None for kind in types_of(service))
+
+    def read_message(
+        self, chunks: Iterable[bytes], limits: XmlLimits, charset: str | None, open_text: Callable[[], Text]
+    ) -> Node:
+        """Read a message to this service; see `read_tree`."""
+        return read_tree(
+            chunks, limits, charset, large=self._large, open_text=open_text, resolve_types=self._resolve_types
+        )
+
+    def encode_plain(self, result: Any) -> str:
         """Return the XML of the answer to a call by plain HTTP: the result alone."""
-        return f'<string xmlns="{self.namespace}">{_escape("" if result is None else result)}</string>'
+        return f'<string xmlns="{self.service.namespace}">{escape("" if result is None else str(result))}</string>'
 
 
-def _escape(result: Result) -> str:
-    return escape(_UNWRITABLE.sub("\N{REPLACEMENT CHARACTER}", str(result)))
+def _build_operations(service: Service) -> Mapping[str, OperationCodec]:
+    decoder, encoder = Decoder(service), Encoder(service)
+    methods = service.methods
+    return {
+        f"{service.namespace} {one.name}": OperationCodec(
+            name=one.name,
+            action=service.action(one.name),
+            function=one.function,
+            parameters=decoder.operation_reader(methods[one.name]),
+            write_result=encoder.result_writer(one.name, one.result),
+        )
+        for one in service.operations
+    }
 
 
-def build_codecs(service: Service) -> dict[str, OperationCodec]:
-    """Return the codec of each operation of a service by its name."""
-    return {name: _build_codec(name, service.namespace, method) for name, method in service.methods().items()}
-
-
-def _build_codec(name: str, namespace: str, method: Any) -> OperationCodec:
-    types = method.in_message.get_flat_type_info(method.in_message)
-    converters = [_converter(spyne_type) for spyne_type in types.values()]
-    places = {member: (place, converters[place][0]) for place, member in enumerate(types)}
-    return OperationCodec(name, namespace, places, tuple(default for _, default in converters), method.function)
-
-
-def _converter(spyne_type: Any) -> tuple[Converter, Any]:
-    """Return how a type is read, and what stands for a missing element."""
-    for base, converter, default in _CONVERTERS:
-        if issubclass(spyne_type, base):
-            return converter, default
-    raise TypeError(f"{spyne_type} cannot be a parameter.")
-
-
-def _read_string(node: Node) -> str | None:
-    return None if node.attributes.get(_NIL, "").strip() in ("1", "true") else node.text
-
-
-def _read_int(node: Node) -> int:
-    text = node.text.strip(_BLANK)
-    if not _INT.fullmatch(text):
-        raise _refuse(node, "Input string was not in a correct format.")
-    value = int(text)
-    if not -(2**31) <= value < 2**31:
-        raise _refuse(node, "Value was either too large or too small for an Int32.")
-    return value
-
-
-def _read_boolean(node: Node) -> bool:
-    value = _BOOLEANS.get(node.text.strip(_BLANK))
-    if value is None:
-        raise _refuse(node, "The string is not a valid Boolean value.")
-    return value
-
-
-def _refuse(node: Node, reason: str) -> SoapFault:
-    place = f"There is an error in XML document ({node.line}, {node.column})."
-    return SoapFault("Client", f"Server was unable to read request. ---> {place} ---> {reason}")
-
-
-_CONVERTERS: tuple[tuple[Any, Converter, Any], ...] = (
-    (Unicode, _read_string, None),
-    (Integer32, _read_int, 0),
-    (Boolean, _read_boolean, False),
-)
+def _large_parameters(service: Service, operation: Operation) -> frozenset[str]:
+    return frozenset(
+        f"{service.namespace} {name}" for name, kind in operation.parameters.items() if issubclass(kind, LargeText)
+    )

@@ -7,14 +7,14 @@ compares it with what the declarations give.
 
 from __future__ import annotations
 
+from html import escape
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from lxml import etree
 
 from services.soap.declarations import Service
-from services.soap.spyne_types import Boolean, ComplexModel, Integer32, Unicode
+from services.soap.schema import SCHEMA, write_schema
 
 ADDRESS = "http://localhost"
 """Stands in the frozen files where the served contract has the scheme and host of the request."""
@@ -24,23 +24,19 @@ _SOAP = "http://schemas.xmlsoap.org/wsdl/soap/"
 _SOAP12 = "http://schemas.xmlsoap.org/wsdl/soap12/"
 _HTTP = "http://schemas.xmlsoap.org/wsdl/http/"
 _MIME = "http://schemas.xmlsoap.org/wsdl/mime/"
-_SCHEMA = "http://www.w3.org/2001/XMLSchema"
 _TRANSPORT = "http://schemas.xmlsoap.org/soap/http"
 _BINDINGS = (("Soap", _SOAP), ("Soap12", _SOAP12))
 _PLAIN_BINDINGS = (("HttpGet", "GET"), ("HttpPost", "POST"))
 _FORM = "application/x-www-form-urlencoded"
 
 
-def read_frozen(service: Service) -> bytes:
-    """Return the published contract of a service, its address still the placeholder."""
-    return files("wsdl").joinpath(f"{service.name}.wsdl").read_bytes()
+def read_contract(service: Service) -> bytes:
+    """Return the contract of a service as it was published, or as its declarations say when it never was.
 
-
-def write_frozen(service: Service) -> Path:
-    """Publish the contract that the declarations give; return its file."""
-    path = Path(str(files("wsdl"))) / f"{service.name}.wsdl"
-    path.write_bytes(build_contract(service))
-    return path
+    Its address is still the placeholder.
+    """
+    published = files("wsdl").joinpath(f"{service.name}.wsdl")
+    return published.read_bytes() if published.is_file() else build_contract(service)
 
 
 def build_contract(service: Service) -> bytes:
@@ -48,11 +44,21 @@ def build_contract(service: Service) -> bytes:
     return _ContractWriter(service).write()
 
 
+def address_contract(contract: bytes, origin: str) -> bytes:
+    """Return a contract with the address of the server in it.
+
+    Args:
+        contract: with the placeholder.
+        origin: scheme and host.
+    """
+    return contract.replace(f'location="{ADDRESS}/'.encode(), f'location="{escape(origin)}/'.encode())
+
+
 class _ContractWriter:
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._methods = service.methods()
-        prefixes = {"soap": _SOAP, "soap12": _SOAP12, "tns": service.namespace, "s": _SCHEMA, "wsdl": _WSDL}
+        self._methods = service.methods
+        prefixes = {"soap": _SOAP, "soap12": _SOAP12, "tns": service.namespace, "s": SCHEMA, "wsdl": _WSDL}
         if service.plain_http:
             prefixes |= {"http": _HTTP, "mime": _MIME}
         self._plain_bindings = _PLAIN_BINDINGS if service.plain_http else ()
@@ -78,27 +84,15 @@ class _ContractWriter:
 
     def _write_types(self) -> None:
         types = _add(self._root, _WSDL, "types")
-        namespace = self._service.namespace
-        schema = _add(types, _SCHEMA, "schema", elementFormDefault="qualified", targetNamespace=namespace)
-        header = self._service.header
-        for name, method in self._methods.items():
-            _write_members(_add(schema, _SCHEMA, "element", name=name), method.in_message)
-            _write_members(_add(schema, _SCHEMA, "element", name=f"{name}Response"), method.out_message)
-        if header is not None:
-            name = header.get_type_name()
-            _add(schema, _SCHEMA, "element", name=name, type=f"tns:{name}")
-            kind = _write_members(schema, header, name=name)
-            _add(kind, _SCHEMA, "anyAttribute")
-        if self._service.plain_http:
-            _add(schema, _SCHEMA, "element", name="string", nillable="true", type="s:string")
+        write_schema(types, self._service, self._methods)
 
     def _write_messages(self) -> None:
         for name in self._methods:
             self._write_message(f"{name}SoapIn", "parameters", name)
+            self._write_message(f"{name}SoapOut", "parameters", f"{name}Response")
             if self._service.header is not None:
                 header = self._service.header.get_type_name()
                 self._write_message(f"{name}{header}", header, header)
-            self._write_message(f"{name}SoapOut", "parameters", f"{name}Response")
         for suffix, _ in self._plain_bindings:
             for name, method in self._methods.items():
                 self._write_plain_messages(f"{name}{suffix}", method)
@@ -156,27 +150,6 @@ class _ContractWriter:
         for suffix, namespace in (*_BINDINGS, *((suffix, _HTTP) for suffix, _ in self._plain_bindings)):
             port = _add(service, _WSDL, "port", name=f"{name}{suffix}", binding=f"tns:{name}{suffix}")
             _add(port, namespace, "address", location=ADDRESS + self._service.paths[0])
-
-
-def _write_members(parent: etree._Element, model: Any, **attributes: str) -> etree._Element:
-    """Write the sequence of a message or header as a complex type, empty when there is nothing in it."""
-    kind = _add(parent, _SCHEMA, "complexType", **attributes)
-    members = model.get_flat_type_info(model)
-    if members:
-        sequence = _add(kind, _SCHEMA, "sequence")
-        for name, member in members.items():
-            occurs = {"minOccurs": str(int(member.Attributes.min_occurs)), "maxOccurs": "1"}
-            _add(sequence, _SCHEMA, "element", **occurs, name=name, type=_type_name(member))
-    return kind
-
-
-def _type_name(spyne_type: Any) -> str:
-    for base, name in ((Unicode, "s:string"), (Integer32, "s:int"), (Boolean, "s:boolean")):
-        if issubclass(spyne_type, base):
-            return name
-    if issubclass(spyne_type, ComplexModel):
-        return f"tns:{spyne_type.get_type_name()}"
-    raise TypeError(f"{spyne_type} has no name in a contract.")
 
 
 def _add(parent: etree._Element, namespace: str, tag: str, **attributes: str) -> etree._Element:

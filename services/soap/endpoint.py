@@ -1,4 +1,4 @@
-"""The HTTP side of one SOAP service: contract and help page for GET, calls for POST.
+"""The HTTP side of one SOAP service: contract and pages for GET, calls for POST.
 
 Whatever arrives gets an answer, and a fixed one where it was not a call (ASMX notes §1): 400 for what is not
 XML, 415 and 405 for the wrong door, a fault for what is XML but not a call, 503 while too many send large ones.
@@ -7,26 +7,29 @@ XML, 415 and 405 for the wrong door, a fault for what is XML but not a call, 503
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from email.message import Message
-from html import escape
+from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl
 
 import structlog
 
-from services.http.answers import XML, StartResponse, refuse_for_now, refuse_method, send_answer
+from services.http.answers import StartResponse, refuse_for_now, refuse_method, send_answer
 from services.http.bodies import hold_body
 from services.http.failures import describe_failure
 from services.http.metrics import CALLS
 from services.http.options import HttpOptions
 from services.http.origins import caller_address, request_origin
 from services.resources import Resources
-from services.soap.codec import OperationCodec, build_codecs
-from services.soap.contract import ADDRESS, read_frozen
+from services.soap.codec import OperationCodec, ServiceCodec
 from services.soap.declarations import Call, Service
-from services.soap.envelope import Envelope, UnsupportedMediaType, read_envelope, read_header
+from services.soap.envelope import Envelope, UnsupportedMediaType, open_envelope, read_header
 from services.soap.faults import SoapFault, SoapVersion, encode_fault, wrap_body
-from services.soap.tree import MalformedDocument, Node
+from services.soap.large_text import NoRoom, Text
+from services.soap.limits import LimitPassed
+from services.soap.pages import ServicePages
+from services.soap.reader import MalformedDocument, Node
 from services.throttle import NoPlace
 
 log = structlog.get_logger()
@@ -34,21 +37,25 @@ log = structlog.get_logger()
 Environ = dict[str, Any]
 
 _UNKNOWN_ACTION = "Server did not recognize the value of HTTP Header SOAPAction."
+_NO_ACTION = "Unable to handle request without a valid action parameter. Please supply a valid soap action."
 _NO_OPERATION = "Server was unable to read request. ---> The body of the message holds no operation."
 _FAILED = "Server was unable to process request."
+_NO_ROOM = "Server was unable to process request. ---> There is no room for the message."
 
 
 class SoapEndpoint:
     """A WSGI application for one service."""
 
     def __init__(self, service: Service, resources: Resources, options: HttpOptions) -> None:
+        self.codec = ServiceCodec(service)
         self._service = service
         self._resources = resources
         self._options = options
-        self._contract = read_frozen(service)
-        self._codecs = build_codecs(service)
+        self._pages = ServicePages(service)
+        self._max_body = options.xml.message + (options.xml.large_message if self.codec.takes_large else 0)
         self._header_name: str | None = service.header.get_type_name() if service.header is not None else None
         self._header_members = tuple(service.header.get_flat_type_info(service.header)) if self._header_name else ()
+        self._counters: dict[tuple[str, str], Any] = {}
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
@@ -56,58 +63,70 @@ class SoapEndpoint:
             return self._post(environ, start_response)
         if method not in ("GET", "HEAD"):
             return refuse_method(start_response, "GET", "HEAD", "POST")
-        content, content_type = self._describe(environ)
-        return send_answer(start_response, 200, content, content_type, head=method == "HEAD")
-
-    def _describe(self, environ: Environ) -> tuple[bytes, str]:
-        keys = {key.lower() for key, _ in parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)}
-        if "wsdl" in keys:
-            origin = request_origin(environ, trust_forwarded=self._options.trust_forwarded)
-            placeholder = f'location="{ADDRESS}/'.encode()
-            content = self._contract.replace(placeholder, f'location="{escape(origin)}/'.encode())
-            return content, XML
-        return _help_page(self._service).encode(), "text/html; charset=utf-8"
+        origin = request_origin(environ, trust_forwarded=self._options.trust_forwarded)
+        status, content, content_type = self._pages.find(environ.get("QUERY_STRING", ""), origin)
+        return send_answer(start_response, status, content, content_type, head=method == "HEAD")
 
     def _post(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        content_type = Message()
-        content_type["content-type"] = environ.get("CONTENT_TYPE") or "none/none"
-        media_type = content_type.get_content_type()
-        version = next((version for version in SoapVersion if media_type == version.media_type), None)
+        content_type = _parse_content_type(environ.get("CONTENT_TYPE") or "")
+        version = content_type.version
         if version is None:
             return send_answer(start_response, 415)
-        try:
-            with hold_body(environ, self._options.max_import_body, self._resources.large_bodies) as chunks:
-                envelope = read_envelope(chunks, media_type, content_type.get_content_charset())
-                action = content_type.get_param("action") or environ.get("HTTP_SOAPACTION", "")
-                address = caller_address(environ, trust_forwarded=self._options.trust_forwarded)
-                status, content = self._answer_call(envelope, str(action), address)
-        except MalformedDocument:
-            return send_answer(start_response, 400)
-        except UnsupportedMediaType:
-            return send_answer(start_response, 415)
-        except NoPlace:
-            return refuse_for_now(start_response)
-        except SoapFault as fault:
-            return send_answer(start_response, 500, encode_fault(version, fault), _soap_type(version))
-        return send_answer(start_response, status, content, _soap_type(envelope.version))
+        with ExitStack() as held:
+            try:
+                root = self._read_message(environ, content_type, held)
+                envelope = open_envelope(root, content_type.media_type)
+                action = content_type.action or environ.get("HTTP_SOAPACTION", "")
+                status, content = self._answer_call(envelope, action, environ)
+                version = envelope.version
+            except MalformedDocument:
+                return send_answer(start_response, 400)
+            except UnsupportedMediaType:
+                return send_answer(start_response, 415)
+            except NoPlace:
+                return refuse_for_now(start_response)
+            except LimitPassed as passed:
+                log.warning("soap_limit_passed", service=self._service.name, limit=type(passed).__name__)
+                status, content = passed.status, encode_fault(version, passed)
+            except SoapFault as fault:
+                # A root of no known version is answered in the older one, which everybody reads.
+                version = SoapVersion.V11 if fault.code == "VersionMismatch" else version
+                status, content = fault.status, encode_fault(version, fault)
+        return send_answer(start_response, status, content, version.content_type)
 
-    def _answer_call(self, envelope: Envelope, action: str, address: str) -> tuple[int, bytes]:
-        codec: OperationCodec | None = None
+    def _read_message(self, environ: Environ, content_type: _ContentType, held: ExitStack) -> Node:
+        def open_text() -> Text:
+            text = Text(self._resources.storage.receiving, self._resources.storage.has_room)
+            held.callback(text.close)
+            return text
+
+        # A large message has its place until it is answered: not only its bytes but its tree take memory.
+        chunks = held.enter_context(hold_body(environ, self._max_body, self._resources.large_bodies))
         try:
-            codec = self._find_operation(envelope.body, action)
+            return self.codec.read_message(chunks, self._options.xml, content_type.charset, open_text)
+        except NoRoom:
+            log.error("soap_message_without_room", service=self._service.name)
+            raise SoapFault("Server", _NO_ROOM) from None
+
+    def _answer_call(self, envelope: Envelope, action: str, environ: Environ) -> tuple[int, bytes]:
+        operation: OperationCodec | None = None
+        try:
+            operation = self._find_operation(envelope.body, action)
             assert envelope.body is not None
             header = read_header(envelope, self._header_name, self._header_members)
-            parameters = codec.decode(envelope.body)
-            result = codec.function(Call(self._resources, header, address), *parameters)
+            address = caller_address(environ, trust_forwarded=self._options.trust_forwarded)
+            parameters = operation.decode(envelope.body)
+            result = operation.function(Call(self._resources, header, address), *parameters)
+            content = wrap_body(envelope.version, operation.encode(result))
         except SoapFault as fault:
-            self._count(codec, "fault")
-            return 500, encode_fault(envelope.version, fault)
+            self._count(operation, "fault")
+            return fault.status, encode_fault(envelope.version, fault)
         except Exception as error:
             log.error("soap_call_failed", service=self._service.name, **describe_failure(error))
-            self._count(codec, "failure")
+            self._count(operation, "failure")
             return 500, encode_fault(envelope.version, SoapFault("Server", _FAILED))
-        self._count(codec, self._service.describe_outcome(result))
-        return 200, wrap_body(envelope.version, codec.encode(result))
+        self._count(operation, self._service.describe_outcome(result))
+        return 200, content
 
     def _find_operation(self, body: Node | None, action: str) -> OperationCodec:
         """Find the operation by the first element of the body, which the action must not contradict.
@@ -117,28 +136,36 @@ class SoapEndpoint:
         """
         if body is None:
             raise SoapFault("Client", _NO_OPERATION)
-        codec = self._codecs.get(body.name) if body.namespace == self._service.namespace else None
+        operation = self.codec.operations.get(body.tag)
         action = action.strip().strip('"')
         # Some clients send no action or `*`; then the body alone decides.
-        expected = ("", "*", self._service.action(body.name))
-        if codec is None or action not in expected:
-            raise SoapFault("Client", _UNKNOWN_ACTION)
-        return codec
+        if operation is None or action not in ("", "*", operation.action):
+            raise SoapFault("Client", _UNKNOWN_ACTION if action else _NO_ACTION)
+        return operation
 
-    def _count(self, codec: OperationCodec | None, outcome: str) -> None:
-        CALLS.labels(self._service.name, codec.name if codec is not None else "unknown", outcome).inc()
+    def _count(self, operation: OperationCodec | None, outcome: str) -> None:
+        labels = (operation.name if operation is not None else "unknown", outcome)
+        counter = self._counters.get(labels)
+        if counter is None:
+            counter = self._counters[labels] = CALLS.labels(self._service.name, *labels)
+        counter.inc()
 
 
-def _soap_type(version: SoapVersion) -> str:
-    return f"{version.media_type}; charset=utf-8"
+@dataclass(frozen=True, slots=True)
+class _ContentType:
+    """What the Content-Type of a request says."""
+
+    media_type: str
+    charset: str | None
+    action: str
+    version: SoapVersion | None
+    """The version of SOAP that is sent as such; None for everything that is not SOAP."""
 
 
-def _help_page(service: Service) -> str:
-    operations = "".join(f"<li>{escape(operation.name)}</li>" for operation in service.operations)
-    name = escape(service.name)
-    return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{name} Web Service</title></head>'
-        f"<body><h1>{name}</h1><p>{escape(service.documentation)}</p>"
-        "<p>The following operations are supported. For a formal definition, please review the "
-        f'<a href="?WSDL">Service Description</a>.</p><ul>{operations}</ul></body></html>'
-    )
+@lru_cache(maxsize=512)
+def _parse_content_type(header: str) -> _ContentType:
+    message = Message()
+    message["content-type"] = header or "none/none"
+    media_type = message.get_content_type()
+    version = next((version for version in SoapVersion if media_type == version.media_type), None)
+    return _ContentType(media_type, message.get_content_charset(), str(message.get_param("action") or ""), version)

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 from services.soap.declarations import Header
 from services.soap.faults import SoapFault, SoapVersion
-from services.soap.tree import MalformedDocument, Node, read_tree
+from services.soap.reader import Node
 
 _TRUE = ("1", "true")
+_VERSIONS = {f"{version.namespace} Envelope": version for version in SoapVersion}
 
 
 class UnsupportedMediaType(Exception):
     """The content type says something else than the envelope, or is none that SOAP is sent in."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Envelope:
     """A message that is well-formed SOAP."""
 
@@ -26,31 +27,33 @@ class Envelope:
     """The first element of the body."""
 
 
-def read_envelope(chunks: Iterable[bytes], media_type: str, charset: str | None) -> Envelope:
-    """Read a message.
+def open_envelope(root: Node, media_type: str) -> Envelope:
+    """Take a message apart.
 
     Args:
-        chunks: the message, in pieces.
+        root: of the message.
         media_type: of the request, in lower case.
-        charset: of the request, None when it names none.
 
     Raises:
-        MalformedDocument: nothing was sent, it is not well-formed or it passes a limit.
         UnsupportedMediaType: SOAP 1.1 was sent as SOAP 1.2.
         SoapFault: the root is not an envelope.
     """
-    root = read_tree(chunks, charset)
-    if root is None:
-        raise MalformedDocument
-    version = next((version for version in SoapVersion if root.namespace == version.namespace), None)
-    if root.name != "Envelope" or version is None:
+    version = _VERSIONS.get(root.tag)
+    if version is None:
         raise SoapFault("VersionMismatch", "The root of the message is not an Envelope of SOAP 1.1 or 1.2.")
     # The other way round, SOAP 1.2 sent as `text/xml`, is common and answered.
     if version is SoapVersion.V11 and media_type == SoapVersion.V12.media_type:
         raise UnsupportedMediaType
-    header, body = root.child("Header", version.namespace), root.child("Body", version.namespace)
+    header, body = _find(root, version.header_tag), _find(root, version.body_tag)
     first = body.children[0] if body is not None and body.children else None
     return Envelope(version, header.children if header is not None else [], first)
+
+
+def _find(parent: Node, tag: str) -> Node | None:
+    for node in parent.children:
+        if node.tag == tag:
+            return node
+    return None
 
 
 def read_header(envelope: Envelope, name: str | None, members: Iterable[str]) -> Header | None:
@@ -67,5 +70,7 @@ def read_header(envelope: Envelope, name: str | None, members: Iterable[str]) ->
             raise SoapFault("MustUnderstand", "A SOAP header that must be understood was not understood.")
     if block is None:
         return None
-    found = {member: block.child(member) for member in members}
-    return {member: node.text if node is not None else None for member, node in found.items()}
+    found: dict[str, str] = {}
+    for node in block.children:
+        found.setdefault(node.name, node.text)
+    return {member: found.get(member) for member in members}

@@ -15,16 +15,20 @@ from services.http.metrics import CALLS
 from services.http.options import HttpOptions
 from services.http.origins import caller_address
 from services.resources import Resources
-from services.soap.codec import OperationCodec, build_codecs
-from services.soap.declarations import Call, Service
+from services.soap.codec import OperationCodec, ServiceCodec
+from services.soap.declarations import Call
+from services.soap.reader import Node
 
 
 class PlainEndpoint:
     """A WSGI application for one operation."""
 
-    def __init__(self, service: Service, codec: OperationCodec, resources: Resources, options: HttpOptions) -> None:
-        self._service = service
+    def __init__(
+        self, codec: ServiceCodec, operation: OperationCodec, resources: Resources, options: HttpOptions
+    ) -> None:
         self._codec = codec
+        self._operation = operation
+        self._no_parameters = operation.decode(Node("", {}, 0, 0))
         self._resources = resources
         self._options = options
 
@@ -36,13 +40,15 @@ class PlainEndpoint:
             # A connection closed with unread bytes in it may take the answer with it.
             pass
         address = caller_address(environ, trust_forwarded=self._options.trust_forwarded)
-        result = self._codec.function(Call(self._resources, None, address), *self._codec.defaults)
-        CALLS.labels(self._service.name, self._codec.name, self._service.describe_outcome(result)).inc()
+        result = self._operation.function(Call(self._resources, None, address), *self._no_parameters)
+        service = self._codec.service
+        CALLS.labels(service.name, self._operation.name, service.describe_outcome(result)).inc()
         content = f'<?xml version="1.0" encoding="utf-8"?>{self._codec.encode_plain(result)}'
         return send_answer(start_response, 200, content.encode(), XML, head=method == "HEAD")
 
 
-def create_plain_endpoints(service: Service, resources: Resources, options: HttpOptions) -> dict[str, PlainEndpoint]:
+def create_plain_endpoints(codec: ServiceCodec, resources: Resources, options: HttpOptions) -> dict[str, PlainEndpoint]:
     """Return the endpoints of a service by the ends of their paths; none when the service has no such addresses."""
-    codecs = build_codecs(service).values() if service.plain_http else ()
-    return {f"/{codec.name}": PlainEndpoint(service, codec, resources, options) for codec in codecs}
+    if not codec.service.plain_http:
+        return {}
+    return {f"/{one.name}": PlainEndpoint(codec, one, resources, options) for one in codec.operations.values()}

@@ -2,14 +2,14 @@
 
 Spyne 2.14 carries a copy of `six` whose importer knows only the import protocol of Python 2. It stays
 behind in `sys.meta_path`, where it makes every later import that fails end in a warning, so it gets the
-methods of today's protocol before Spyne itself is imported.
+methods of today's protocol before Spyne itself is imported. Python 3.12 and later import nothing of it otherwise.
+Nothing taken here imports `cgi`, which Python 3.13 has dropped; Spyne's own WSGI server would.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-import warnings
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -49,9 +49,36 @@ def _exec_module(_importer: Any, _module: ModuleType) -> None:
 if _SIX not in sys.modules:
     _mend_six()
 
-with warnings.catch_warnings():
-    # Spyne imports `cgi`, which Python 3.13 drops.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from spyne import Boolean, ComplexModel, Integer32, ServiceBase, Unicode, rpc
+from spyne import (  # noqa: E402
+    Array,
+    Boolean,
+    ByteArray,
+    ComplexModel,
+    DateTime,
+    Decimal,
+    Double,
+    Enum,
+    Integer32,
+    Integer64,
+    ServiceBase,
+    Unicode,
+    rpc,
+)
+from spyne.model.enum import EnumBase  # noqa: E402
 
-__all__ = ["Boolean", "ComplexModel", "Integer32", "ServiceBase", "Unicode", "rpc"]
+__all__ = [
+    "Array",
+    "Boolean",
+    "ByteArray",
+    "ComplexModel",
+    "DateTime",
+    "Decimal",
+    "Double",
+    "Enum",
+    "EnumBase",
+    "Integer32",
+    "Integer64",
+    "ServiceBase",
+    "Unicode",
+    "rpc",
+]

@@ -1,0 +1,1 @@
+"""SOAP servers of others with the contract of `benchmarks.soap_contract`, and what starts, loads and watches them."""

@@ -1,0 +1,221 @@
+"""Which operations do not work yet, and that each of them says so. The lists here shrink until they are empty."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import unescape
+
+import pytest
+from keyed_calls import Keyed
+from lxml import etree
+from web_server import ROOT, Site, serve
+
+from audience.accounts import add_account
+from audience.lists import add_list
+from db.engine import Database
+from db.migration import migrate
+from jobs.storage import Storage
+from services.contracts import SERVICES
+from services.mailup.operations_to_come import OperationToCome
+from services.soap.declarations import BOOLEAN, DATETIME, INT, Operation, Service
+
+TO_COME = {
+    "WSMailUpImport": """
+        GetIdWsUser GetIdUser GetNlListsUser NewImportProcess CreateGroup StartProcess
+        """,
+    "MailupSend": """
+        GetIdUser GetListsUser GetCredits GetCreditsLists GetUserAccess CheckUserHash
+        GetTemplates GetNewsletters GetMessages CreateNewsletter EditNewsletter GetNewsletterCode SendNewsletter
+        GetNewsletterDeliveryStatus StartDelivery StopDelivery SendNewsletterFast SendSingleNewsletter
+        GetNewsletterQueues GetNewsletterScheduleStatus SetNewsletterQueueOrder AddNewsletterQueue
+        RemoveNewsletterQueue ScheduleNewsletterQueue PrepareNewsletterSchedule SendMessageNL CloneMessage
+        CreateList_st DeleteList_st GetListIdentity_st CreateList DeleteList GetListIdentity
+        GetSMS CreateSMS SendSMS SendSMSFast SendSingleSMS SendDirectSMS GetSMSDeliveryStatus StartDeliverySMS
+        StopDeliverySMS GetSMSQueues RemoveSMSQueue ScheduleSMSQueue
+        """,
+    "MailupManage": """
+        GetIdUser GetListsUser CreateGroup UpdateGroup DeleteGroup CreateList UpdateList DeleteList
+        """,
+    "MailupReport": """
+        ReportByUser ReportByUserEN ReportByMessage ReportByMessageEN
+        """,
+}
+
+IMPORT_CODES = {
+    "GetIdWsUser": -200,
+    "GetIdUser": -200,
+    "GetNlListsUser": -200,
+    "NewImportProcess": -400,
+    "CreateGroup": -300,
+    "StartProcess": -600,
+}
+
+# Those whose root is not the operation's name followed by `Result`.
+ROOTS = {
+    "CreateGroup": "CreateGroupsResult",
+    "CreateList_st": "CreateList_st",
+    "DeleteList_st": "DeleteList_st",
+    "GetListIdentity_st": "GetListIdentity_st",
+}
+DEPRECATED = ("CreateList", "DeleteList", "GetListIdentity")
+CONTAINERS = {
+    "CreateGroup": "list/groups",
+    "CreateList_st": "Lists",
+    "DeleteList_st": "Lists",
+    "GetCreditsLists": "Lists",
+    "GetListIdentity_st": "Lists",
+    "GetListsUser": "lists",
+    "GetMessages": "list/newsletters",
+    "GetNewsletterDeliveryStatus": "deliveryStatus",
+    "GetNewsletterQueues": "list/queues",
+    "GetNewsletterScheduleStatus": "scheduleStatus",
+    "GetNewsletters": "list/newsletters",
+    "GetSMS": "list/smss",
+    "GetSMSDeliveryStatus": "deliveryStatus",
+    "GetSMSQueues": "list/queues",
+    "GetTemplates": "list/templates",
+}
+
+HEADER = "<Authentication><User>a1</User><Password>secret</Password></Authentication>"
+ENVELOPE = '<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Header>{}</e:Header><e:Body>{}</e:Body></e:Envelope>'
+XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:x="http://www.w3.org/2001/XMLSchema"'
+VALUES = {INT: "1", BOOLEAN: "true", DATETIME: "2030-01-01T12:00:00"}
+
+
+@dataclass(frozen=True)
+class Office:
+    """A server whose account has a list, and a key to it."""
+
+    site: Site
+    key: str
+
+    def call(self, service: Service, operation: Operation, key: str | None = None, header: str = HEADER) -> str:
+        """Call an operation with some value for each parameter; return its result."""
+        values = {name: VALUES.get(kind, "") for name, kind in operation.parameters.items()}
+        if "accessKey" in values:
+            values["accessKey"] = self.key if key is None else key
+        content = "".join(f"<{name}>{value}</{name}>" for name, value in values.items())
+        return self.send(service, operation.name, content, header)
+
+    def send(self, service: Service, name: str, content: str, header: str = "") -> str:
+        """Call an operation with parameters as XML; return its result."""
+        body = f'<{name} xmlns="{service.namespace}">{content}</{name}>'
+        envelope = ENVELOPE.format(header, body).encode()
+        reply = self.site.request("POST", service.paths[0], envelope, {"Content-Type": "text/xml; charset=utf-8"})
+        assert reply.status == 200, reply
+        found = re.search(f"<{name}Result>(.*)</{name}Result>", reply.text)
+        assert found is not None, reply
+        return unescape(found[1])
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    folder = tmp_path_factory.mktemp("office")
+    database = Database(f"sqlite:///{folder}/listbridge.db")
+    migrate(database)
+    storage = Storage(folder, reserve=0)
+    storage.prepare()
+    with database.write() as connection:
+        add_list(connection, add_account(connection, 1, password="secret").id, "News")
+    with serve(database, storage) as site:
+        yield Office(site, Keyed(site).log_in())
+    database.close()
+
+
+def _to_come(*names: str) -> list[object]:
+    return [
+        pytest.param(service, operation, id=f"{service.name}.{operation.name}")
+        for service in SERVICES
+        for operation in service.operations
+        if service.name in names and isinstance(operation, OperationToCome)
+    ]
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+def test_operations_that_do_not_work_yet(service: Service) -> None:
+    found = [operation.name for operation in service.operations if isinstance(operation, OperationToCome)]
+    assert found == TO_COME[service.name].split()
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+def test_documentation_has_a_row_for_each_operation(service: Service) -> None:
+    text = (ROOT / "docs/compatibility/mailup.md").read_text(encoding="utf-8")
+    rows = re.findall(rf"^\| {service.name} \| (\w+) \| (works|differs|not yet) \|", text, re.MULTILINE)
+    assert [name for name, _ in rows] == [operation.name for operation in service.operations]
+    assert [name for name, state in rows if state == "not yet"] == TO_COME[service.name].split()
+
+
+@pytest.mark.parametrize(("service", "operation"), _to_come("WSMailUpImport"))
+def test_import_answers_with_the_code_of_the_operation(office: Office, service: Service, operation: Operation) -> None:
+    body = "<mailupMessage><mailupBody><ReturnCode>{}</ReturnCode></mailupBody></mailupMessage>"
+    code = IMPORT_CODES[operation.name]
+    assert office.call(service, operation).endswith(body.format(code))
+    assert office.call(service, operation, header="").endswith(body.format(-1013))
+    assert office.call(service, operation, header=HEADER.replace("a1", "a2")).endswith(body.format(-1001))
+
+
+@pytest.mark.parametrize(("service", "operation"), _to_come("MailupSend", "MailupManage", "MailupReport"))
+def test_others_answer_in_the_shape_of_the_operation(office: Office, service: Service, operation: Operation) -> None:
+    if operation.result is INT:
+        assert office.call(service, operation) == office.call(service, operation, "wrong") == "-1"
+        return
+    text = f"{operation.name} is not available on this server yet."
+    _check_failure(service, operation, office.call(service, operation), 1, text)
+    expired = "The access key is not valid or has expired."
+    _check_failure(service, operation, office.call(service, operation, "wrong"), 4, expired)
+
+
+def _check_failure(service: Service, operation: Operation, result: str, code: int, text: str) -> None:
+    assert "> " not in result and "\n" not in result and "<?xml" not in result
+    root = etree.fromstring(result)
+    deprecated = service.name == "MailupSend" and operation.name in DEPRECATED
+    assert root.tag == (operation.name if deprecated else ROOTS.get(operation.name, f"{operation.name}Result"))
+    assert {name: root.findtext(name) for name in _texts(operation)} == dict.fromkeys(_texts(operation), text)
+    assert {name: root.findtext(name) for name in _codes(operation)} == dict.fromkeys(_codes(operation), str(code))
+    assert root.findtext("Error") == (text if deprecated else None)
+    containers = "" if deprecated else CONTAINERS.get(operation.name, "")
+    if containers:
+        assert root.find(containers) is not None
+    assert len(root) == 2 * len(_codes(operation)) + bool(containers) + deprecated
+    assert root[0].tag == _codes(operation)[0]
+
+
+def _codes(operation: Operation) -> list[str]:
+    if operation.name == "GetCreditsLists":
+        return ["ErrorCode"]
+    return ["errorCode", "erroCode"] if operation.name.endswith("DeliveryStatus") else ["errorCode"]
+
+
+def _texts(operation: Operation) -> list[str]:
+    return [name.replace("Code", "Description") for name in _codes(operation)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "",
+        "<options/>",
+        f'<options {XSI} xsi:nil="true"/>',
+        f'<options {XSI}><Option xsi:nil="true"/></options>',
+        "<options><Option><Key>note</Key><Value>Città – 東京 – 😀</Value></Option><Option/></options>",
+        "<options><Option><Value>1</Value><Key>dyn_fld</Key></Option></options>",
+        f'<options {XSI}><Option><Key>a</Key><Value xsi:type="x:boolean">true</Value></Option></options>',
+        f'<options {XSI}><Option><Key>a</Key><Value xsi:type="x:int" xmlns="">7</Value></Option></options>',
+    ],
+)
+def test_options_in_every_form(office: Office, options: str) -> None:
+    content = f"<accessKey>{office.key}</accessKey><listID>1</listID><newsletterID>1</newsletterID>{options}"
+    root = etree.fromstring(office.send(_service("MailupSend"), "SendNewsletter", content))
+    assert root.findtext("errorDescription") == "SendNewsletter is not available on this server yet."
+
+
+@pytest.mark.parametrize("date", ["2030-01-01T12:00:00", "2030-01-01T12:00:00.5+02:00", "2030-01-01T12:00:00Z", None])
+def test_dates(office: Office, date: str | None) -> None:
+    content = f"<timeDateSending>{date}</timeDateSending>" if date else ""
+    assert office.send(_service("MailupSend"), "SendMessageNL", content) == "-1"
+
+
+def _service(name: str) -> Service:
+    return next(service for service in SERVICES if service.name == name)
