@@ -1,6 +1,6 @@
 # The whole workflow: `make run`, `make check`, `make test`.
 
-PYTHON ?= $(shell command -v python3.11 || echo python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
@@ -29,8 +29,8 @@ help: ## Show what can be made.
 setup: $(STAMP) ## Make the virtual environment .venv with everything in it.
 
 $(STAMP): setup.cfg pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-		{ echo "Python 3.11 is needed; name it with PYTHON=..., for example: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed; name it with PYTHON=..., for example: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "This Python cannot make virtual environments: its modules venv and ensurepip are missing." >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -68,13 +68,19 @@ torture: setup ## Kill the server at random moments, many times.
 	$(BIN)/pytest -m torture
 
 .PHONY: interop
-interop: setup ## Run the tests with foreign clients.
-	$(BIN)/pytest -n $(JOBS) tests/interop
+interop: setup ## Install the foreign clients and run the tests with all of them.
+	sh tests/interop/install.sh
+	LISTBRIDGE_INTEROP=required $(BIN)/pytest -n $(JOBS) tests/interop
+
+.PHONY: versions
+versions: ## Run the tests on each other supported version of Python that is there.
+	sh .ci/versions
 
 .PHONY: bench
-bench: setup ## Measure the import of a million rows beside its floor and a plain upsert.
+bench: setup ## Measure imports beside their floor, and SOAP calls beside other servers.
 	$(BIN)/python -m benchmarks.import_rows
+	$(BIN)/python -m benchmarks.soap_calls
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches; data in ./var stays.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage *.egg-info
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage *.egg-info

@@ -77,6 +77,9 @@ class _Application:
         self._endpoints = endpoints
         self._flask = flask
         self._body_seconds = body_seconds
+        # Bound once: to bind it anew for each request would take longer than to find out that nothing is logged.
+        self._log = log.bind()
+        self._counters: dict[tuple[str, str], Any] = {}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         status = "500"
@@ -101,8 +104,15 @@ class _Application:
         finally:
             WATCH.end(progress)
             endpoint = environ[_ENDPOINT]
-            REQUESTS.labels(endpoint, status).inc()
-            log.debug("request", method=environ.get("REQUEST_METHOD"), endpoint=endpoint, status=int(status))
+            self._count(endpoint, status)
+            self._log.debug("request", method=environ.get("REQUEST_METHOD"), endpoint=endpoint, status=int(status))
+
+    def _count(self, endpoint: str, status: str) -> None:
+        labels = (endpoint, status)
+        counter = self._counters.get(labels)
+        if counter is None:
+            counter = self._counters[labels] = REQUESTS.labels(*labels)
+        counter.inc()
 
 
 def _give_up(start_response: Callable[..., Any], status: str, headers: Iterable[tuple[str, str]] = ()) -> list[bytes]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, suppress
+from itertools import islice
 from typing import Any, ClassVar
 
 from services.http.slow_bodies import PIECE, WATCH, Progress, find_progress
-from services.throttle import Places
+from services.throttle import NoPlace, Places
 
 LARGE = 1024 * 1024
 """Bodies with more bytes take a place while they are in memory."""
+
+
+SKIPPED_PIECES = 64
+"""Pieces of a refused body that are read before the answer."""
 
 
 class BodyRefused(Exception):
@@ -68,22 +73,28 @@ def read_body(environ: dict[str, Any], limit: int) -> Iterator[bytes]:
     return _read_pieces(environ["wsgi.input"], length, limit, find_progress(environ))
 
 
-@contextmanager
-def hold_body(environ: dict[str, Any], limit: int, places: Places) -> Iterator[Iterator[bytes]]:
-    """Give the body as `read_body` does; a large one has one of the places until the block ends.
+def hold_body(environ: dict[str, Any], limit: int, places: Places, held: ExitStack) -> Iterator[bytes]:
+    """Return the body as `read_body` does; a large one has one of the places until `held` is closed.
 
     Raises:
-        NoPlace: the body is large and all places are taken; told on entry when the length was announced, else
+        NoPlace: the body is large and all places are taken; told at once when the length was announced, else
             while reading.
         BodyRefused: as `read_body`.
     """
-    with ExitStack() as held:
-        chunks = read_body(environ, limit)
-        if (_announced_length(environ) or 0) > LARGE:
-            held.enter_context(places.take())
-            yield chunks
-        else:
-            yield _take_place_when_large(chunks, places, held)
+    chunks = read_body(environ, limit)
+    length = _announced_length(environ)
+    if length is None:
+        return _take_place_when_large(chunks, places, held)
+    if length > LARGE:
+        held.enter_context(places.take())
+    return chunks
+
+
+def skip_rest(chunks: Iterator[bytes]) -> None:
+    """Read on for a while: many callers do not look for the answer before all of a body is sent."""
+    with suppress(BodyRefused, NoPlace):
+        for _ in islice(chunks, SKIPPED_PIECES):
+            pass
 
 
 def _take_place_when_large(chunks: Iterator[bytes], places: Places, held: ExitStack) -> Iterator[bytes]:

@@ -35,7 +35,8 @@ def run_web_server(host: str, port: int, workers: int, application_factory: str,
         backlog=BACKLOG,
         # Requests in progress or waiting for a thread; further connections stay in the backlog.
         backpressure=4 * threads,
-        http=HTTPModes.auto,
+        # The watch over slow bodies cuts connections, which several requests share in HTTP/2.
+        http=HTTPModes.http1,
         websockets=False,
         log_level=LogLevels.error,
         respawn_failed_workers=True,

@@ -5,10 +5,11 @@ An import that came by FTP or from the command line is followed in the same way 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import wraps
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,7 +17,7 @@ import structlog
 from sqlalchemy import Connection, Row, select
 
 from audience.accounts import Account
-from audience.lists import Group, MailingList, groups_of, lists_of
+from audience.lists import GroupRow, MailingList, lists_with_groups
 from db.tables import import_run
 from exchange.profiles import Profile
 from services.http.failures import describe_failure
@@ -30,7 +31,7 @@ from services.mailup.import_request import (
     start_imports,
 )
 from services.mailup.operations_to_come import OperationToCome
-from services.mailup.results import Refusal, describe_outcome, element, write_result
+from services.mailup.results import Refusal, describe_outcome, element, escape_value, write_result
 from services.soap.declarations import BOOLEAN, INT, LARGE_TEXT, STRING, Call, Service, header_type, operation
 from services.soap.large_text import Text
 
@@ -97,19 +98,23 @@ def _to_come(name: str, failure: int, /, **parameters: Any) -> OperationToCome:
 @_answer(FAILED_LISTS)
 def get_lists(call: Call, account: Account) -> str:
     """Return the account's lists and their groups."""
-    groups: defaultdict[int, list[Group]] = defaultdict(list)
-    with call.resources.database.read() as connection:
-        lists = lists_of(connection, account.id)
-        for group in groups_of(connection, [mailing.id for mailing in lists]):
-            groups[group.list_id].append(group)
-    content = "".join(_describe_list(mailing, groups[mailing.id]) for mailing in lists)
-    return write_result(0, element("Lists", content))
+    with call.resources.database.read_once() as connection:
+        rows = lists_with_groups(connection, account.id)
+    lists = groupby(rows, key=itemgetter(0, 1, 2))
+    return write_result(0, element("Lists", "".join([_describe_list(mailing, groups) for mailing, groups in lists])))
 
 
-def _describe_list(mailing: MailingList, groups: Sequence[Group]) -> str:
-    members = "".join(element("Group", idGroup=group.number, groupName=group.name) for group in groups)
-    content = element("Groups", members)
-    return element("List", content, idList=mailing.number, listGUID=mailing.guid, listName=mailing.name)
+def _describe_list(mailing: tuple[int, str, str], rows: Iterable[GroupRow]) -> str:
+    number, guid, name = mailing
+    # Groups are most of the answer, so their elements are not built up attribute by attribute.
+    groups = "".join(
+        [
+            f'<Group idGroup="{group_number}" groupName="{escape_value(group_name)}"></Group>'
+            for _, _, _, group_number, group_name in rows
+            if group_name is not None
+        ]
+    )
+    return element("List", element("Groups", groups), idList=number, listGUID=guid, listName=name)
 
 
 @operation(

@@ -104,7 +104,7 @@ def find_caller(call: Call, key: str | None) -> Account:
     Raises:
         Failure: the key is not valid any more or never was, or the account is not active.
     """
-    with call.resources.database.read() as connection:
+    with call.resources.database.read_once() as connection:
         account = find_key_account(connection, key or "", datetime.now(UTC))
     if account is None:
         raise Failure(INVALID_KEY, "The access key is not valid or has expired.")

@@ -18,7 +18,7 @@ FIELDS = element("Fields")
 @keyed_operation("GetLists", Shape("GetListsResult", LISTS), accessKey=STRING)
 def get_lists(call: Call, account: Account) -> str:
     """Return the account's lists."""
-    with call.resources.database.read() as connection:
+    with call.resources.database.read_once() as connection:
         lists = lists_of(connection, account.id)
     return element("lists", "".join(element("list", _describe_list(mailing)) for mailing in lists))
 
@@ -48,7 +48,7 @@ def get_fields_st(call: Call, account: Account) -> str:
 
 
 def _read(call: Call, account: Account) -> list[tuple[int, str]]:
-    with call.resources.database.read() as connection:
+    with call.resources.database.read_once() as connection:
         return list(fields_of(connection, account.id).items())
 
 

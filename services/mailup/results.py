@@ -47,8 +47,10 @@ def describe_outcome(result: object) -> str:
     """Return the class of a result for counting: `ok`, `partly`, `refused` or `denied`."""
     text = str(result)
     overall = _CODE.search(text)
-    code = int(overall[1]) if overall else FAILED
+    if overall is None:
+        return "refused"
+    code = int(overall[1])
     if code < 0:
         return "denied" if code <= -1000 else "refused"
-    # The overall code stands in front, so a failure that is left is that of a part.
+    # The overall code comes first; a failure after it is that of a part.
     return "partly" if "<ReturnCode>-" in text else "ok"

@@ -129,6 +129,7 @@ class RowsWriter:
         self._take = _taker(tuple(members))
         self._columns = [_Column(member, kind) for member, kind in members.items()]
         self._template = f"<{name}>{''.join(f'<{member}>%s</{member}>' for member in members)}</{name}>"
+        self._empty = f"<{name}></{name}>", f"<{name} />"
 
     def __call__(self, rows: Iterable[Any] | None) -> str:
         rows = list(rows or ())
@@ -137,14 +138,14 @@ class RowsWriter:
     def _write_some(self, rows: Sequence[Any]) -> str:
         if None in rows:
             return self._write_item(rows)
-        columns = zip(*[row if type(row) is tuple else self._take(row) for row in rows], strict=True)
+        columns = zip(*[row if isinstance(row, tuple) else self._take(row) for row in rows], strict=True)
         forms: list[tuple[str, str]] = []
         try:
             written = [column.write(values, forms) for column, values in zip(self._columns, columns, strict=True)]
         except _MarkInValue:
             return self._write_item(rows)
         text = (self._template * len(rows)) % tuple(chain.from_iterable(zip(*written, strict=True)))
-        for plain, form in forms:
+        for plain, form in (*forms, self._empty) if forms else ():
             text = text.replace(plain, form)
         return text
 
@@ -174,13 +175,13 @@ class _Column:
         Raises:
             _MarkInValue: see there.
         """
+        if not self._is_text:
+            return self._write_others(values, forms)
         try:
-            return self._write_texts(values, forms) if self._is_text else self._write_others(values, forms)
+            return self._write_texts(values, forms)
         except TypeError:
-            if None not in values:
-                raise
-        forms.append(self._missing)
-        return [_MISSING if value is None else self.write([value], forms)[0] for value in values]
+            # Something is no text: it is missing, or a number that stands for one.
+            return self._write_others(values, forms)
 
     def _write_texts(self, values: Sequence[str], forms: list[tuple[str, str]]) -> Sequence[str]:
         joined = _MARK.join(values)
@@ -192,13 +193,15 @@ class _Column:
         return values if escaped is joined else escaped.split(_MARK)
 
     def _write_others(self, values: Sequence[Any], forms: list[tuple[str, str]]) -> Sequence[Any]:
-        if None in values:
-            raise TypeError
-        if self._write is str:
+        if self._write is str and None not in values and not self._is_text:
             return values
-        written = [self._write(value) for value in values]
+        if None in values:
+            forms.append(self._missing)
+        written = [_MISSING if value is None else escape_text(self._write(value)) for value in values]
         if "" in written:
             forms.append(self._empty)
+        if any(mark in text for text in written if text is not _MISSING for mark in (_MARK, _MISSING)):
+            raise _MarkInValue
         return written
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from services.http.answers import StartResponse, refuse_for_now, refuse_method, send_answer
-from services.http.bodies import hold_body
+from services.http.bodies import hold_body, skip_rest
 from services.http.failures import describe_failure
 from services.http.metrics import CALLS
 from services.http.options import HttpOptions
@@ -101,12 +101,15 @@ class SoapEndpoint:
             return text
 
         # A large message has its place until it is answered: not only its bytes but its tree take memory.
-        chunks = held.enter_context(hold_body(environ, self._max_body, self._resources.large_bodies))
+        chunks = hold_body(environ, self._max_body, self._resources.large_bodies, held)
         try:
             return self.codec.read_message(chunks, self._options.xml, content_type.charset, open_text)
         except NoRoom:
             log.error("soap_message_without_room", service=self._service.name)
             raise SoapFault("Server", _NO_ROOM) from None
+        except (MalformedDocument, LimitPassed):
+            skip_rest(chunks)
+            raise
 
     def _answer_call(self, envelope: Envelope, action: str, environ: Environ) -> tuple[int, bytes]:
         operation: OperationCodec | None = None

@@ -26,6 +26,7 @@ NIL = f"{INSTANCE} nil"
 TYPE = f"{INSTANCE} type"
 
 _SLICE = 64 * 1024
+_OPERATION_DEPTH = 2
 _PARAMETER_DEPTH = 3
 """Elements above a parameter: envelope, body, operation."""
 _BODIES = frozenset((f"{version.namespace} Envelope", version.body_tag) for version in SoapVersion)
@@ -132,7 +133,8 @@ class _TreeReader:
         self._root: Node | None = None
         self._limits = limits
         self._fed = 0
-        self._large = _LargeTexts(large, open_text)
+        self._declarations = 0
+        self._large = _LargeTexts(large, open_text) if large else None
         self._scopes: dict[str, list[str]] = {}
         self._parser = expat.ParserCreate(find_encoding(charset), " ")
         self._prepare_parser(resolve_types)
@@ -141,6 +143,9 @@ class _TreeReader:
 
     def feed(self, data: bytes) -> None:
         """Read the next piece of the document."""
+        if len(data) <= _SLICE:
+            self._feed(data)
+            return
         for start in range(0, len(data), _SLICE):
             self._feed(data[start : start + _SLICE])
 
@@ -158,15 +163,29 @@ class _TreeReader:
 
     def _feed(self, data: bytes) -> None:
         self._fed += len(data)
+        in_text = self._large is not None and self._large.in_text
         self._parse(data, False)
+        if not (in_text and self._large is not None and self._large.in_text):
+            self._count_declarations(data)
         position = self._parser.CurrentByteIndex
         # The parser looks again at an unfinished tag from its start with each slice.
         if self._fed - position > self._limits.tag:
             raise TagTooLong(self._limits.tag)
         if self._fed > self._limits.message:
-            self._check_size(self._large.size(position))
+            self._check_size(position)
 
-    def _check_size(self, large: int) -> None:
+    def _count_declarations(self, data: bytes) -> None:
+        """Count what may be name space declarations.
+
+        To be told of each by the parser would take far longer, in every message, than to look for the word.
+        """
+        # An encoding of two bytes has zeros in it.
+        self._declarations += (data.replace(b"\0", b"") if b"\0" in data else data).count(b"xmlns")
+        if self._declarations > self._limits.nodes:
+            raise TooManyNodes(self._limits.nodes)
+
+    def _check_size(self, position: int) -> None:
+        large = self._large.size(position) if self._large is not None else 0
         if large > self._limits.large_message:
             raise MessageTooLarge(self._limits.large_message)
         if self._fed - large > self._limits.message:
@@ -203,16 +222,14 @@ class _TreeReader:
             else:
                 self._root = node
             path.append(node)
-            if depth == _PARAMETER_DEPTH - 1:
-                large.enter_operation(path)
-            elif large.awaited and depth >= _PARAMETER_DEPTH:
-                large.enter_element(path, parser)
+            if large is not None and depth >= _OPERATION_DEPTH:
+                large.enter(path, parser)
             if resolve_types and attributes:
                 node.type = self._resolve_type(attributes.get(TYPE))
 
         def end(_tag: str) -> None:
-            if path.pop().large is not None:
-                large.leave_parameter(parser)
+            if path.pop().large is not None and large is not None:
+                large.leave(parser)
                 parser.CharacterDataHandler = append_text
 
         def append_text(text: str) -> None:
@@ -222,22 +239,17 @@ class _TreeReader:
                 raise TextTooLong(max_text)
             path[-1].pieces.append(text)
 
-        def declare(prefix: str | None, namespace: str | None) -> None:
-            nonlocal nodes
-            nodes += 1
-            if nodes > max_nodes:
-                raise TooManyNodes(max_nodes)
-            if resolve_types:
-                self._scopes.setdefault(prefix or "", []).append(namespace or "")
-
         parser.buffer_text = True
         parser.StartDoctypeDeclHandler = _refuse_document_type
         parser.StartElementHandler = start
         parser.EndElementHandler = end
         parser.CharacterDataHandler = append_text
-        parser.StartNamespaceDeclHandler = declare
         if resolve_types:
+            parser.StartNamespaceDeclHandler = self._open_scope
             parser.EndNamespaceDeclHandler = self._close_scope
+
+    def _open_scope(self, prefix: str | None, namespace: str | None) -> None:
+        self._scopes.setdefault(prefix or "", []).append(namespace or "")
 
     def _close_scope(self, prefix: str | None) -> None:
         self._scopes[prefix or ""].pop()
@@ -258,47 +270,50 @@ class _LargeTexts:
         self._declared = declared
         self._open_text = open_text
         self._entered = False
-        self.awaited: frozenset[str] = frozenset()
-        """Parameters of the present operation whose text is large."""
+        self._awaited: frozenset[str] = frozenset()
         self._found: set[str] = set()
-        self._start: int | None = None
+        self._start = 0
         self._size = 0
+        self.in_text = False
+        """Whether the document is inside of a large text."""
 
     def size(self, position: int) -> int:
         """Return the bytes of the document that were large text, up to a position."""
-        return self._size + (position - self._start if self._start is not None else 0)
+        return self._size + (position - self._start if self.in_text else 0)
 
-    def enter_operation(self, path: Sequence[Node]) -> None:
-        """Look whether the element that begins, if it is the operation, takes large texts."""
-        envelope, body, operation = path
-        self.awaited = frozenset()
-        if not self._entered and (envelope.tag, body.tag) in _BODIES:
-            self._entered = True
-            self.awaited = self._declared.get(operation.tag, frozenset())
-
-    def enter_element(self, path: Sequence[Node], parser: expat.XMLParserType) -> None:
-        """Look whether the element that begins is a large parameter, or is inside of one.
+    def enter(self, path: Sequence[Node], parser: expat.XMLParserType) -> None:
+        """Look at an element that begins, the last of its path.
 
         Raises:
-            SoapFault: it is inside of one.
+            SoapFault: it is inside of a large text.
         """
-        node = path[-1]
-        if len(path) > _PARAMETER_DEPTH + 1:
-            if path[_PARAMETER_DEPTH].large is not None:
-                raise SoapFault("Client", _ELEMENTS_IN_TEXT)
-        elif node.tag in self.awaited:
-            assert self._open_text is not None
-            # Of two the first counts, as for all parameters.
-            node.large = self._open_text() if node.tag not in self._found else Text.nowhere()
-            self._found.add(node.tag)
-            self._start = parser.CurrentByteIndex
-            parser.buffer_size = _SLICE
-            parser.CharacterDataHandler = node.large.write
+        if len(path) == _PARAMETER_DEPTH:
+            self._awaited = self._find_awaited(*path)
+        elif self.in_text:
+            raise SoapFault("Client", _ELEMENTS_IN_TEXT)
+        elif path[-1].tag in self._awaited and len(path) == _PARAMETER_DEPTH + 1:
+            self._divert(path[-1], parser)
 
-    def leave_parameter(self, parser: expat.XMLParserType) -> None:
+    def leave(self, parser: expat.XMLParserType) -> None:
         """Count the text that ends."""
         self._size = self.size(parser.CurrentByteIndex)
-        self._start = None
+        self.in_text = False
+
+    def _find_awaited(self, envelope: Node, body: Node, operation: Node) -> frozenset[str]:
+        if self._entered or (envelope.tag, body.tag) not in _BODIES:
+            return frozenset()
+        self._entered = True
+        return self._declared.get(operation.tag, frozenset())
+
+    def _divert(self, node: Node, parser: expat.XMLParserType) -> None:
+        assert self._open_text is not None
+        # Of two the first counts, as for all parameters.
+        node.large = self._open_text() if node.tag not in self._found else Text.nowhere()
+        self._found.add(node.tag)
+        self._start = parser.CurrentByteIndex
+        self.in_text = True
+        parser.buffer_size = _SLICE
+        parser.CharacterDataHandler = node.large.write
 
 
 def _check_declaration(_version: str, encoding: str | None, _standalone: int) -> None:

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal as DecimalValue
 from typing import Any
 
@@ -33,6 +33,7 @@ _DATETIME = re.compile(
     r"(?P<zone>Z|[+-][0-9]{2}:[0-9]{2})?"
 )
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_MINUTE = timedelta(minutes=1)
 _FIRST_INSTANT = datetime(1, 1, 1)
 
 
@@ -152,7 +153,10 @@ def write_decimal(value: DecimalValue) -> str:
 
 
 def write_datetime(value: datetime) -> str:
-    """Write xsd:dateTime with as much of a second as there is, UTC as `Z`."""
+    """Write xsd:dateTime with as much of a second as there is, UTC as `Z`, offsets in whole minutes."""
+    offset = value.utcoffset()
+    if offset is not None and offset % _MINUTE:
+        value = value.astimezone(timezone(round(offset / _MINUTE) * _MINUTE))
     text = value.isoformat()
     body, sign, zone = text[:19], text[19:], ""
     if value.tzinfo is not None:
