@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import Connection, Select, Table, select
+from sqlalchemy import Connection, Select, Table, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from audience.errors import AlreadyExists, InvalidName, UnknownAccount
@@ -99,7 +99,7 @@ def load_account(connection: Connection, account_id: int) -> Account:
 
 def find_api_login(connection: Connection, user: str) -> Login | None:
     """Return what is needed to check an API user's password; None when the user is unknown."""
-    return _find_login(connection, api_user, user)
+    return _find_login(connection, _API_LOGIN, user)
 
 
 def add_ftp_user(connection: Connection, account_id: int, name: str, *, password: str) -> None:
@@ -120,19 +120,27 @@ def add_ftp_user(connection: Connection, account_id: int, name: str, *, password
 
 def find_ftp_login(connection: Connection, user: str) -> Login | None:
     """Return what is needed to check an FTP user's password; None when the user is unknown."""
-    return _find_login(connection, ftp_user, user)
+    return _find_login(connection, _FTP_LOGIN, user)
 
 
 def _accounts() -> Select[*tuple[Any, ...]]:
     return select(account.c.id, account.c.number, account.c.name, account.c.time_zone, account.c.state)
 
 
-def _find_login(connection: Connection, users: Table, user: str) -> Login | None:
-    query = (
+def _select_login(users: Table) -> Select[*tuple[Any, ...]]:
+    return (
         _accounts()
         .add_columns(users.c.id, users.c.password_hash)
         .join_from(account, users, users.c.account_id == account.c.id)
-        .where(users.c.name == user)
+        .where(users.c.name == bindparam("user"))
     )
-    row = connection.execute(query).one_or_none()
+
+
+# Asked before every call, so made once: making them takes longer than asking them.
+_API_LOGIN = _select_login(api_user)
+_FTP_LOGIN = _select_login(ftp_user)
+
+
+def _find_login(connection: Connection, query: Select[*tuple[Any, ...]], user: str) -> Login | None:
+    row = connection.execute(query, {"user": user}).one_or_none()
     return Login(Account(*row[:5]), row[5], row[6]) if row is not None else None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from audience.errors import InvalidName, UnknownList
 from audience.numbers import take_number
@@ -43,6 +43,10 @@ class Group:
     name: str
 
 
+GroupRow = Row[int, str, str, int | None, str | None]
+"""Number, GUID and name of a list, number and name of one of its groups."""
+
+
 def add_list(connection: Connection, account_id: int, name: str) -> MailingList:
     """Add a list; see `jobs.feeds.open_list` for a list together with its import folder.
 
@@ -63,8 +67,15 @@ def add_list(connection: Connection, account_id: int, name: str) -> MailingList:
 
 def lists_of(connection: Connection, account_id: int) -> list[MailingList]:
     """Return the lists of an account by number."""
-    query = select(*_LIST).where(mailing_list.c.account_id == account_id).order_by(mailing_list.c.number)
-    return [MailingList(*row) for row in connection.execute(query)]
+    return [MailingList(*row) for row in connection.execute(_LISTS, {"account_id": account_id})]
+
+
+def lists_with_groups(connection: Connection, account_id: int) -> Sequence[GroupRow]:
+    """Return number, GUID and name of each list of an account with number and name of each group, by the numbers.
+
+    A list without groups is there once, with None for number and name of a group.
+    """
+    return connection.execute(_LISTS_WITH_GROUPS, {"account_id": account_id}).all()
 
 
 def find_list(connection: Connection, account_id: int, number: int, guid: str | None = None) -> MailingList:
@@ -155,6 +166,15 @@ _LIST = (
     mailing_list.c.default_prefix,
 )
 _GROUP = (list_group.c.id, list_group.c.list_id, list_group.c.number, list_group.c.name)
+# Programs read their lists before all that they do, so these statements are made once.
+_LISTS = select(*_LIST).where(mailing_list.c.account_id == bindparam("account_id")).order_by(mailing_list.c.number)
+# One statement, so that no transaction is needed to see lists and groups of one moment.
+_LISTS_WITH_GROUPS = (
+    select(mailing_list.c.number, mailing_list.c.guid, mailing_list.c.name, list_group.c.number, list_group.c.name)
+    .outerjoin_from(mailing_list, list_group, list_group.c.list_id == mailing_list.c.id)
+    .where(mailing_list.c.account_id == bindparam("account_id"))
+    .order_by(mailing_list.c.number, list_group.c.number)
+)
 
 
 def _check_name(name: str, longest: int) -> str:

@@ -135,6 +135,13 @@ class _TimedDatabase(Database):
             yield connection
         self.transactions += time.perf_counter() - began
 
+    @contextmanager
+    def read_once(self) -> Iterator[Connection]:
+        began = time.perf_counter()
+        with super().read_once() as connection:
+            yield connection
+        self.transactions += time.perf_counter() - began
+
     def _begin(self, *_arguments: object) -> None:
         self.statements -= time.perf_counter()
 

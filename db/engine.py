@@ -10,8 +10,11 @@ lock on a file beside the database first, where the kernel wakes who waits.
 from __future__ import annotations
 
 import fcntl
+import math
 import os
+import select
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +22,15 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 SQLITE_BUSY_SECONDS = 60
+PING_SECONDS = 5.0
+"""A connection to PostgreSQL that was idle for longer is tried before it is used."""
 _WRITES = "listbridge_writes"
+_ALONE = "listbridge_alone"
+_USED = "listbridge_used"
 _SQLITE_PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -46,6 +55,7 @@ class Database:
         """
         self.url = url
         self.engine = _create_engine(url, pool_size)
+        self._alone = self.engine.execution_options(**{_ALONE: True})
         file = self.engine.url.database if self.is_sqlite else None
         self._lock_path = f"{file}-lock" if file else None
 
@@ -57,6 +67,12 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads; on SQLite it sees one snapshot and never waits for writers."""
         with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def read_once(self) -> Iterator[Connection]:
+        """For one statement that only reads; without a transaction, whose begin and end cost as much as a look-up."""
+        with self._alone.connect() as connection:
             yield connection
 
     @contextmanager
@@ -101,9 +117,13 @@ def _create_engine(url: str, pool_size: int) -> Engine:
         options["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
         engine = create_engine(parsed, **options)
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    return create_engine(parsed, pool_pre_ping=True, **options)
+    else:
+        engine = create_engine(parsed, **options)
+        event.listen(engine, "connect", _prepare_postgresql)
+        event.listen(engine, "checkout", _check_postgresql)
+        event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "begin", _begin)
+    return engine
 
 
 def _dump_json(value: object) -> str:
@@ -111,12 +131,48 @@ def _dump_json(value: object) -> str:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # The driver must not begin transactions by itself; `_begin_sqlite` does.
+    # The driver must not begin transactions by itself; `_begin` does.
     connection.isolation_level = None
     for pragma in _SQLITE_PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    # As for SQLite.
+    connection.autocommit = True
+
+
+def _check_postgresql(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Have the pool replace a connection that has ended.
+
+    What the server ended, by a restart for example, this side of the connection knows. A network that lost it tells
+    nobody, so after some time the server is asked; asking each time would cost as much as a look-up.
+    """
+    idle = time.monotonic() - record.info.get(_USED, math.inf)
+    try:
+        # The server sends nothing unasked but its farewell.
+        ended = _is_readable(connection.fileno())
+        if not ended and idle > PING_SECONDS:
+            connection.execute("SELECT 1")
+    except connection.OperationalError as error:
+        raise DisconnectionError from error
+    if ended:
+        raise DisconnectionError
+
+
+def _is_readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _note_use(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info[_USED] = time.monotonic()
+
+
+def _begin(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get(_ALONE):
+        return
+    immediate = options.get(_WRITES) and connection.dialect.name == "sqlite"
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

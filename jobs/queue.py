@@ -139,13 +139,18 @@ def spool(storage: Storage, content: BinaryIO) -> SpooledFile:
     key = uuid.uuid4().hex
     target = storage.imports / key
     digest = hashlib.sha256()
-    with Path(f"{target}.part").open("wb") as out:
-        while block := content.read(1 << 20):
-            digest.update(block)
-            out.write(block)
-        out.flush()
-        os.fsync(out.fileno())
-        size = out.tell()
-    Path(f"{target}.part").rename(target)
+    part = Path(f"{target}.part")
+    try:
+        with part.open("wb") as out:
+            while block := content.read(1 << 20):
+                digest.update(block)
+                out.write(block)
+            out.flush()
+            os.fsync(out.fileno())
+            size = out.tell()
+        part.rename(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     sync_directory(storage.imports)
     return SpooledFile(key, size, digest.hexdigest())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import multiprocessing
 import os
 import signal
@@ -143,7 +144,11 @@ def create_web_application() -> WSGIApplication:
     settings = load_settings()
     configure_logging(settings, "web")
     application = connect(settings)
-    return create_application(application.database, application.storage, _http_options(settings))
+    web = create_application(application.database, application.storage, _http_options(settings))
+    # What was made so far stays; to look through it again and again for garbage would cost each request a little.
+    gc.collect()
+    gc.freeze()
+    return web
 
 
 def _http_options(settings: Settings) -> HttpOptions:

@@ -159,7 +159,7 @@ class Settings(BaseSettings):
     max_xml_depth: int = Field(default=100, ge=10)
     """Most levels of elements in a SOAP message."""
 
-    max_xml_nodes: int = Field(default=20_000, ge=100)
+    max_xml_nodes: int = Field(default=5_000, ge=100)
     """Most elements, attributes and name space declarations in a SOAP message."""
 
     max_xml_attributes: int = Field(default=64, ge=8)

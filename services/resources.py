@@ -8,8 +8,8 @@ from db.engine import Database
 from jobs.storage import Storage
 from services.throttle import LoginThrottle, Places
 
-LARGE_BODIES = 2
-"""Large bodies that one process holds in memory at once."""
+LARGE_TEXTS = 4
+"""Calls whose large text one process keeps on the disk at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,4 +19,4 @@ class Resources:
     database: Database
     storage: Storage
     logins: LoginThrottle = field(default_factory=LoginThrottle)
-    large_bodies: Places = field(default_factory=lambda: Places(LARGE_BODIES))
+    large_texts: Places = field(default_factory=lambda: Places(LARGE_TEXTS))

@@ -9,6 +9,7 @@ from typing import Any
 StartResponse = Callable[..., Any]
 
 XML = "text/xml; charset=utf-8"
+_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 RETRY_SECONDS = 10
 """After which a caller may try again when the server was too busy."""
 
@@ -26,7 +27,7 @@ def send_answer(
     headers = [("Content-Length", str(len(content))), *extra]
     if content_type is not None:
         headers.append(("Content-Type", content_type))
-    start_response(f"{status} {HTTPStatus(status).phrase}", headers)
+    start_response(_LINES[status], headers)
     return [b"" if head else content]
 
 

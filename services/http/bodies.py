@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from itertools import islice
 from typing import Any, ClassVar
 
 from services.http.slow_bodies import PIECE, WATCH, Progress, find_progress
-from services.throttle import NoPlace, Places
 
-LARGE = 1024 * 1024
-"""Bodies with more bytes take a place while they are in memory."""
-
-
-SKIPPED_PIECES = 64
+SKIPPED_PIECES = 256
 """Pieces of a refused body that are read before the answer."""
 
 
@@ -73,42 +68,16 @@ def read_body(environ: dict[str, Any], limit: int) -> Iterator[bytes]:
     return _read_pieces(environ["wsgi.input"], length, limit, find_progress(environ))
 
 
-def hold_body(environ: dict[str, Any], limit: int, places: Places, held: ExitStack) -> Iterator[bytes]:
-    """Return the body as `read_body` does; a large one has one of the places until `held` is closed.
-
-    Raises:
-        NoPlace: the body is large and all places are taken; told at once when the length was announced, else
-            while reading.
-        BodyRefused: as `read_body`.
-    """
-    chunks = read_body(environ, limit)
-    length = _announced_length(environ)
-    if length is None:
-        return _take_place_when_large(chunks, places, held)
-    if length > LARGE:
-        held.enter_context(places.take())
-    return chunks
-
-
 def skip_rest(chunks: Iterator[bytes]) -> None:
     """Read on for a while: many callers do not look for the answer before all of a body is sent."""
-    with suppress(BodyRefused, NoPlace):
+    with suppress(BodyRefused):
         for _ in islice(chunks, SKIPPED_PIECES):
             pass
 
 
-def _take_place_when_large(chunks: Iterator[bytes], places: Places, held: ExitStack) -> Iterator[bytes]:
-    taken = 0
-    for chunk in chunks:
-        if taken <= LARGE < taken + len(chunk):
-            held.enter_context(places.take())
-        taken += len(chunk)
-        yield chunk
-
-
 def _announced_length(environ: dict[str, Any]) -> int | None:
-    announced = environ.get("CONTENT_LENGTH") or ""
-    return int(announced) if announced.isascii() and announced.isdigit() else None
+    announced: str = environ.get("CONTENT_LENGTH") or ""
+    return int(announced) if announced.isdecimal() and announced.isascii() else None
 
 
 def _is_plain(encodings: str) -> bool:

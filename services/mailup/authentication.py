@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -86,6 +87,7 @@ class PasswordMemory:
         self._key = secrets.token_bytes(32)
         self._until: dict[bytes, float] = {}
         self._lock = threading.Lock()
+        self._being_checked: WeakValueDictionary[bytes, threading.Lock] = WeakValueDictionary()
 
     def verify(
         self, user: str, password: str, password_hash: str, is_locked: Callable[[], bool] = lambda: False
@@ -102,15 +104,24 @@ class PasswordMemory:
             NoPlace: too many wait for the slow check.
         """
         digest = self._digest(user, password, password_hash)
+        if self._is_remembered(digest):
+            return True
         with self._lock:
-            if self._until.get(digest, -math.inf) > self._clock():
+            alone = self._being_checked.setdefault(digest, threading.Lock())
+        # Callers who say the same wait for one check, and do not crowd out those who say something else.
+        with alone:
+            if self._is_remembered(digest):
                 return True
-        with CHECK_PLACES.take(), _checking:
-            # Others may have failed, and made the lock, while this one waited.
-            if is_locked() or not self._verify(password_hash, password):
-                return False
-        self._remember(digest)
+            with CHECK_PLACES.take(), _checking:
+                # Others may have failed, and made the lock, while this one waited.
+                if is_locked() or not self._verify(password_hash, password):
+                    return False
+            self._remember(digest)
         return True
+
+    def _is_remembered(self, digest: bytes) -> bool:
+        with self._lock:
+            return self._until.get(digest, -math.inf) > self._clock()
 
     def _remember(self, digest: bytes) -> None:
         now = self._clock()

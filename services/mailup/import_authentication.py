@@ -16,6 +16,7 @@ from services.mailup.results import Refusal
 from services.soap.declarations import Call
 
 UNRECOGNISED = -1000
+_MEMO = "import_login"
 _CODES = {MissingCredentials: -1013, UnknownUser: -1001, WrongPassword: -1002, ChecksBusy: UNRECOGNISED}
 _STATE_CODES = {"suspended": -1003, "inactive": -1004, "expired": -1005}
 
@@ -27,10 +28,29 @@ def authenticate(call: Call) -> Account:
         Refusal: with the code of the first check that failed (specification §1.2, check order); -1002 too, without
             looking at the password, after too many wrong ones, and -1000 when too many passwords wait for their check.
     """
+    # A large call is asked twice: before its document is kept, and by its operation.
+    if _MEMO not in call.memo:
+        call.memo[_MEMO] = _authenticate(call)
+    outcome: Account | Refusal = call.memo[_MEMO]
+    if isinstance(outcome, Refusal):
+        raise outcome
+    return outcome
+
+
+def admits(call: Call) -> bool:
+    """Tell whether `authenticate` lets the caller in."""
+    try:
+        authenticate(call)
+    except Refusal:
+        return False
+    return True
+
+
+def _authenticate(call: Call) -> Account | Refusal:
     header = call.header or {}
     try:
         return check_login(call, header.get("User"), header.get("Password")).account
     except AccountNotActive as refused:
-        raise Refusal(_STATE_CODES.get(refused.state, UNRECOGNISED)) from None
+        return Refusal(_STATE_CODES.get(refused.state, UNRECOGNISED))
     except LoginRefused as refused:
-        raise Refusal(_CODES[type(refused)]) from None
+        return Refusal(_CODES[type(refused)])

@@ -21,7 +21,7 @@ from audience.lists import GroupRow, MailingList, lists_with_groups
 from db.tables import import_run
 from exchange.profiles import Profile
 from services.http.failures import describe_failure
-from services.mailup.import_authentication import authenticate
+from services.mailup.import_authentication import admits, authenticate
 from services.mailup.import_request import (
     EMPTY_DOCUMENT,
     ImportFlags,
@@ -248,5 +248,6 @@ IMPORT_SERVICE = Service(
     documentation="MailUp WebService for subscribers import.",
     header=header_type("Authentication", NAMESPACE, "User", "Password", "encType"),
     describe_outcome=describe_outcome,
+    admits=admits,
     plain_http=True,
 )

@@ -45,12 +45,13 @@ class ServiceCodec:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.operations = _build_operations(service)
-        self._large = {f"{service.namespace} {one.name}": _large_parameters(service, one) for one in service.operations}
-        self.takes_large = any(self._large.values())
+        large = {f"{service.namespace} {one.name}": _large_parameters(service, one) for one in service.operations}
+        self._large = {tag: parameters for tag, parameters in large.items() if parameters}
+        self.takes_large = bool(self._large)
         self._resolve_types = any(is_complex(kind) and base_of(kind) is not None for kind in types_of(service))
 
     def read_message(
-        self, chunks: Iterable[bytes], limits: XmlLimits, charset: str | None, open_text: Callable[[], Text]
+        self, chunks: Iterable[bytes], limits: XmlLimits, charset: str | None, open_text: Callable[[Node], Text] | None
     ) -> Node:
         """Read a message to this service; see `read_tree`."""
         return read_tree(

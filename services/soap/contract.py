@@ -1,7 +1,7 @@
 """Writes the contract (WSDL 1.1) of a service the way ASMX publishes it.
 
-Programs were generated from such documents, so names, order and optionality are kept to the letter (mailup
-specification §1.1); what Spyne writes by itself differs. The published form is frozen in `wsdl/`; a test
+Programs were generated from such documents, so names, order and optionality are kept to the letter (ASMX
+notes §2); what Spyne writes by itself differs. The published form is frozen in `wsdl/`; a test
 compares it with what the declarations give.
 """
 

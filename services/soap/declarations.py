@@ -7,8 +7,9 @@ answered (`encoding`) are all made from it, so that they cannot differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from inspect import signature
 from typing import Any
 
 from services.resources import Resources
@@ -60,6 +61,8 @@ class Call:
     """Members of the service's header by name; None when the caller sent none."""
     address: str
     """Network address of the caller."""
+    memo: dict[str, Any] = field(default_factory=dict)
+    """For what was found out about the call and will be asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,17 @@ def operation(name: str, result: Any = STRING, /, **parameters: Any) -> Callable
         name: on the wire.
         result: type of the result.
         parameters: their types by their names on the wire, in order.
+
+    Raises:
+        TypeError: the function does not take a `Call` and these parameters, or the result is a repeated element.
     """
 
+    if result.Attributes.max_occurs > 1:
+        raise TypeError("A result is one element; an array is one that has others in it.")
+
     def declare(function: Callable[..., Any]) -> Operation:
+        # A function that takes another number of parameters is found out here, not by the first caller.
+        signature(function, follow_wrapped=False).bind(None, *parameters)
         return Operation(name, result, parameters, function)
 
     return declare
@@ -153,8 +164,15 @@ class Service:
     """Types that no operation names, because they extend one that is named."""
     describe_outcome: Callable[[Any], str] = lambda _result: "ok"
     """Returns the class of a result, one of few words, for counting."""
+    admits: Callable[[Call], bool] = lambda _call: True
+    """Tells, before a large text is kept, whether the caller may send one; the operation still says what is wrong."""
     plain_http: bool = False
     """Whether the operations have addresses of their own, for GET and form POST, by which no header can come."""
+
+    def __post_init__(self) -> None:
+        names = [operation.name for operation in self.operations]
+        if len(set(names)) < len(names):
+            raise ValueError(f"Two operations of {self.name} have the same name.")
 
     def action(self, operation_name: str) -> str:
         """Return the SOAP action of an operation."""

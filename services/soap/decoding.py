@@ -44,10 +44,10 @@ class _Member:
 class MemberReader:
     """Reads the elements below a node into a list of values, one for each declared member, in their order."""
 
-    def __init__(self, declared: Mapping[str, Any], namespace: str, decoder: Decoder) -> None:
+    def __init__(self, declared: Mapping[str, Any], namespace: str, reader_of: Callable[[Any], Reader]) -> None:
         self._defaults = [_default_of(kind) for kind in declared.values()]
         self._members = {
-            f"{namespace} {name}": _Member(place, decoder.reader_of(kind), is_repeated(kind))
+            f"{namespace} {name}": _Member(place, reader_of(kind), is_repeated(kind))
             for place, (name, kind) in enumerate(declared.items())
         }
 
@@ -82,12 +82,15 @@ class Decoder:
 
     def operation_reader(self, method: Any) -> MemberReader:
         """Return the reader of the parameters of an operation, given as Spyne's method descriptor."""
-        return MemberReader(members_of(method.in_message), self._service.namespace, self)
+        return MemberReader(members_of(method.in_message), self._service.namespace, self._parameter_reader)
+
+    def _parameter_reader(self, declared: Any) -> Reader:
+        return _read_large_text if issubclass(declared, LargeText) else self.reader_of(declared)
 
     def reader_of(self, declared: Any) -> Reader:
         """Return the reader of elements of a type."""
         if issubclass(declared, LargeText):
-            return _read_large_text
+            raise TypeError("Only a parameter itself can be a large text.")
         if is_array(declared):
             return self._array_reader(declared)
         if is_complex(declared):
@@ -135,7 +138,7 @@ class Decoder:
     def _builder(self, kind: Any) -> Reader:
         members = members_of(kind)
         names = tuple(members)
-        reader = MemberReader(members, namespace_of(kind, self._service), self)
+        reader = MemberReader(members, namespace_of(kind, self._service), self.reader_of)
 
         def build(node: Node) -> Any:
             # The constructor of Spyne's types would look at each member again.
@@ -161,7 +164,7 @@ class _DeferredReader:
 
 def refuse(node: Node, reason: str) -> SoapFault:
     """Return the fault about an element that cannot be read; the reason has nothing of the message in it."""
-    place = f"There is an error in XML document ({node.line}, {node.column})."
+    place = f"There is an error in XML document ({node.line}, {node.column + 1})."
     return SoapFault("Client", f"Server was unable to read request. ---> {place} ---> {reason}")
 
 

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from email.message import Message
-from functools import lru_cache
 from typing import Any
 
 import structlog
 
 from services.http.answers import StartResponse, refuse_for_now, refuse_method, send_answer
-from services.http.bodies import hold_body, skip_rest
+from services.http.bodies import read_body, skip_rest
 from services.http.failures import describe_failure
 from services.http.metrics import CALLS
 from services.http.options import HttpOptions
 from services.http.origins import caller_address, request_origin
 from services.resources import Resources
+from services.soap.admission import Admission
 from services.soap.codec import OperationCodec, ServiceCodec
 from services.soap.declarations import Call, Service
 from services.soap.envelope import Envelope, UnsupportedMediaType, open_envelope, read_header
 from services.soap.faults import SoapFault, SoapVersion, encode_fault, wrap_body
-from services.soap.large_text import NoRoom, Text
-from services.soap.limits import LimitPassed
+from services.soap.large_text import NoRoom
+from services.soap.media_types import ContentType, parse_content_type
 from services.soap.pages import ServicePages
 from services.soap.reader import MalformedDocument, Node
 from services.throttle import NoPlace
@@ -68,16 +66,16 @@ class SoapEndpoint:
         return send_answer(start_response, status, content, content_type, head=method == "HEAD")
 
     def _post(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        content_type = _parse_content_type(environ.get("CONTENT_TYPE") or "")
+        content_type = parse_content_type(environ.get("CONTENT_TYPE") or "")
         version = content_type.version
         if version is None:
             return send_answer(start_response, 415)
         with ExitStack() as held:
             try:
-                root = self._read_message(environ, content_type, held)
-                envelope = open_envelope(root, content_type.media_type)
+                admission = self._create_admission(environ, content_type, held)
+                envelope = open_envelope(self._read_message(environ, content_type, admission), content_type.media_type)
                 action = content_type.action or environ.get("HTTP_SOAPACTION", "")
-                status, content = self._answer_call(envelope, action, environ)
+                status, content = self._answer_call(envelope, action, environ, admission.call)
                 version = envelope.version
             except MalformedDocument:
                 return send_answer(start_response, 400)
@@ -85,41 +83,41 @@ class SoapEndpoint:
                 return send_answer(start_response, 415)
             except NoPlace:
                 return refuse_for_now(start_response)
-            except LimitPassed as passed:
-                log.warning("soap_limit_passed", service=self._service.name, limit=type(passed).__name__)
-                status, content = passed.status, encode_fault(version, passed)
             except SoapFault as fault:
                 # A root of no known version is answered in the older one, which everybody reads.
                 version = SoapVersion.V11 if fault.code == "VersionMismatch" else version
                 status, content = fault.status, encode_fault(version, fault)
         return send_answer(start_response, status, content, version.content_type)
 
-    def _read_message(self, environ: Environ, content_type: _ContentType, held: ExitStack) -> Node:
-        def open_text() -> Text:
-            text = Text(self._resources.storage.receiving, self._resources.storage.has_room)
-            held.callback(text.close)
-            return text
-
-        # A large message has its place until it is answered: not only its bytes but its tree take memory.
-        chunks = hold_body(environ, self._max_body, self._resources.large_bodies, held)
+    def _read_message(self, environ: Environ, content_type: ContentType, admission: Admission) -> Node:
+        chunks = read_body(environ, self._max_body)
         try:
-            return self.codec.read_message(chunks, self._options.xml, content_type.charset, open_text)
-        except NoRoom:
-            log.error("soap_message_without_room", service=self._service.name)
-            raise SoapFault("Server", _NO_ROOM) from None
-        except (MalformedDocument, LimitPassed):
+            return self.codec.read_message(chunks, self._options.xml, content_type.charset, admission.open_text)
+        except (NoRoom, MalformedDocument, SoapFault) as refusal:
+            log.warning("soap_message_refused", service=self._service.name, reason=type(refusal).__name__)
             skip_rest(chunks)
+            if isinstance(refusal, NoRoom):
+                raise SoapFault("Server", _NO_ROOM) from None
             raise
 
-    def _answer_call(self, envelope: Envelope, action: str, environ: Environ) -> tuple[int, bytes]:
+    def _create_admission(self, environ: Environ, content_type: ContentType, held: ExitStack) -> Admission:
+        def describe_call(root: Node) -> Call:
+            return self._describe_call(environ, open_envelope(root, content_type.media_type))
+
+        return Admission(self._service, self._resources, describe_call, held)
+
+    def _describe_call(self, environ: Environ, envelope: Envelope) -> Call:
+        header = read_header(envelope, self._header_name, self._header_members)
+        return Call(self._resources, header, caller_address(environ, trust_forwarded=self._options.trust_forwarded))
+
+    def _answer_call(self, envelope: Envelope, action: str, environ: Environ, call: Call | None) -> tuple[int, bytes]:
         operation: OperationCodec | None = None
         try:
             operation = self._find_operation(envelope.body, action)
             assert envelope.body is not None
-            header = read_header(envelope, self._header_name, self._header_members)
-            address = caller_address(environ, trust_forwarded=self._options.trust_forwarded)
+            call = call or self._describe_call(environ, envelope)
             parameters = operation.decode(envelope.body)
-            result = operation.function(Call(self._resources, header, address), *parameters)
+            result = operation.function(call, *parameters)
             content = wrap_body(envelope.version, operation.encode(result))
         except SoapFault as fault:
             self._count(operation, "fault")
@@ -140,7 +138,7 @@ class SoapEndpoint:
         if body is None:
             raise SoapFault("Client", _NO_OPERATION)
         operation = self.codec.operations.get(body.tag)
-        action = action.strip().strip('"')
+        action = action.strip(' "')
         # Some clients send no action or `*`; then the body alone decides.
         if operation is None or action not in ("", "*", operation.action):
             raise SoapFault("Client", _UNKNOWN_ACTION if action else _NO_ACTION)
@@ -152,23 +150,3 @@ class SoapEndpoint:
         if counter is None:
             counter = self._counters[labels] = CALLS.labels(self._service.name, *labels)
         counter.inc()
-
-
-@dataclass(frozen=True, slots=True)
-class _ContentType:
-    """What the Content-Type of a request says."""
-
-    media_type: str
-    charset: str | None
-    action: str
-    version: SoapVersion | None
-    """The version of SOAP that is sent as such; None for everything that is not SOAP."""
-
-
-@lru_cache(maxsize=512)
-def _parse_content_type(header: str) -> _ContentType:
-    message = Message()
-    message["content-type"] = header or "none/none"
-    media_type = message.get_content_type()
-    version = next((version for version in SoapVersion if media_type == version.media_type), None)
-    return _ContentType(media_type, message.get_content_charset(), str(message.get_param("action") or ""), version)

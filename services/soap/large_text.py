@@ -9,11 +9,14 @@ import io
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 MEMORY = 256 * 1024
 """Most bytes that are held in memory."""
+CLAIM = 16 * 1024 * 1024
+"""Bytes in a file after which it is asked anew whether there is room for more."""
 
 
 class NoRoom(Exception):
@@ -25,21 +28,25 @@ class Text:
 
     Args:
         directory: where its file is made once it does not fit into memory.
-        has_room: asked before that.
+        claim: asked before that, and every `CLAIM` bytes; tells whether the text is to be kept, else nothing of it is.
     """
 
-    def __init__(self, directory: Path, has_room: Callable[[], bool]) -> None:
+    def __init__(self, directory: Path, claim: Callable[[], bool]) -> None:
         self._directory = directory
-        self._has_room = has_room
+        self._claim = claim
         self._memory = io.BytesIO()
         self._file: IO[bytes] | None = None
+        self._is_kept = True
+        self._claimed = MEMORY
         self.size = 0
         """Bytes."""
 
     @classmethod
     def nowhere(cls) -> Text:
         """Return a text that nobody will read, and that keeps nothing."""
-        return _NoText(Path(), lambda: True)
+        text = cls(Path(), lambda: False)
+        text._is_kept = False
+        return text
 
     def write(self, piece: str) -> None:
         """Append a piece.
@@ -47,18 +54,28 @@ class Text:
         Raises:
             NoRoom: the disk is full.
         """
+        if not self._is_kept:
+            return
         content = piece.encode()
         self.size += len(content)
         try:
-            if self._file is None and self.size > MEMORY:
-                self._move_to_file()
-            (self._file or self._memory).write(content)
+            if self.size > self._claimed:
+                self._claim_more()
+            if self._is_kept:
+                (self._file or self._memory).write(content)
         except OSError:
             raise NoRoom from None
 
+    def _claim_more(self) -> None:
+        if not self._claim():
+            self._is_kept = False
+            self._memory = io.BytesIO()
+            return
+        self._claimed = self.size + CLAIM
+        if self._file is None:
+            self._move_to_file()
+
     def _move_to_file(self) -> None:
-        if not self._has_room():
-            raise NoRoom
         self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115 - closed by `close`
         self._file.write(self._memory.getbuffer())
         self._memory = io.BytesIO()
@@ -78,12 +95,9 @@ class Text:
     def close(self) -> None:
         """Forget the text."""
         if self._file is not None:
-            self._file.close()
-
-
-class _NoText(Text):
-    def write(self, piece: str) -> None:
-        """Keep nothing."""
+            # What could not be written is of no interest any more.
+            with suppress(OSError):
+                self._file.close()
 
 
 class _Window(io.RawIOBase):

@@ -25,7 +25,7 @@ class XmlLimits:
 
     depth: int = 100
     """Levels of elements."""
-    nodes: int = 20_000
+    nodes: int = 5_000
     """Elements, attributes and name space declarations of a message."""
     attributes: int = 64
     """Attributes of one element, name space declarations not counted."""
@@ -52,12 +52,12 @@ class XmlLimits:
         Raises:
             LimitPassed: see there.
         """
+        if len(attributes) > self.attributes:
+            raise TooManyAttributes(self.attributes)
         if nodes > self.nodes:
             raise TooManyNodes(self.nodes)
         if depth >= self.depth:
             raise TooDeep(self.depth)
-        if len(attributes) > self.attributes:
-            raise TooManyAttributes(self.attributes)
         if max(map(len, (tag, *attributes))) > self.name:
             raise NameTooLong(self.name)
 

@@ -93,7 +93,7 @@ def read_tree(
     charset: str | None = None,
     *,
     large: Mapping[str, frozenset[str]] = _NOTHING_LARGE,
-    open_text: Callable[[], Text] | None = None,
+    open_text: Callable[[Node], Text] | None = None,
     resolve_types: bool = False,
 ) -> Node:
     """Read a document and return its root.
@@ -103,7 +103,7 @@ def read_tree(
         limits: of the document.
         charset: what the transport says of the encoding; it outranks the document (RFC 7303 section 3.2).
         large: names of the parameters with large text by the name of their operation.
-        open_text: makes the place for a large text.
+        open_text: makes the place for a large text, given the root of the document.
         resolve_types: whether `Node.type` is wanted.
 
     Raises:
@@ -127,7 +127,7 @@ class _TreeReader:
         limits: XmlLimits,
         charset: str | None,
         large: Mapping[str, frozenset[str]],
-        open_text: Callable[[], Text] | None,
+        open_text: Callable[[Node], Text] | None,
         resolve_types: bool,
     ) -> None:
         self._root: Node | None = None
@@ -163,9 +163,9 @@ class _TreeReader:
 
     def _feed(self, data: bytes) -> None:
         self._fed += len(data)
-        in_text = self._large is not None and self._large.in_text
+        text = self._large.present if self._large is not None else None
         self._parse(data, False)
-        if not (in_text and self._large is not None and self._large.in_text):
+        if text is None or self._large is None or text is not self._large.present:
             self._count_declarations(data)
         position = self._parser.CurrentByteIndex
         # The parser looks again at an unfinished tag from its start with each slice.
@@ -212,20 +212,24 @@ class _TreeReader:
 
         def start(tag: str, attributes: dict[str, str]) -> None:
             nonlocal nodes
-            nodes += 1 + len(attributes)
+            nodes += 1
             depth = len(path)
             if attributes or nodes > max_nodes or depth >= max_depth or len(tag) > max_name:
+                nodes += len(attributes)
                 limits.check_element(nodes, depth, tag, attributes)
-            node = Node(tag, attributes, parser.CurrentLineNumber, parser.CurrentColumnNumber + 1)
+            node = Node(tag, attributes, parser.CurrentLineNumber, parser.CurrentColumnNumber)
             if depth:
                 path[-1].children.append(node)
             else:
                 self._root = node
             path.append(node)
-            if large is not None and depth >= _OPERATION_DEPTH:
-                large.enter(path, parser)
+
+        def start_closely(tag: str, attributes: dict[str, str]) -> None:
+            start(tag, attributes)
             if resolve_types and attributes:
-                node.type = self._resolve_type(attributes.get(TYPE))
+                path[-1].type = self._resolve_type(attributes.get(TYPE))
+            if large is not None and len(path) > _OPERATION_DEPTH:
+                large.enter(path, parser)
 
         def end(_tag: str) -> None:
             if path.pop().large is not None and large is not None:
@@ -241,7 +245,7 @@ class _TreeReader:
 
         parser.buffer_text = True
         parser.StartDoctypeDeclHandler = _refuse_document_type
-        parser.StartElementHandler = start
+        parser.StartElementHandler = start_closely if resolve_types or large is not None else start
         parser.EndElementHandler = end
         parser.CharacterDataHandler = append_text
         if resolve_types:
@@ -266,7 +270,7 @@ class _TreeReader:
 class _LargeTexts:
     """Diverts the text of large parameters, of the first operation in the body alone, past the tree."""
 
-    def __init__(self, declared: Mapping[str, frozenset[str]], open_text: Callable[[], Text] | None) -> None:
+    def __init__(self, declared: Mapping[str, frozenset[str]], open_text: Callable[[Node], Text] | None) -> None:
         self._declared = declared
         self._open_text = open_text
         self._entered = False
@@ -274,12 +278,12 @@ class _LargeTexts:
         self._found: set[str] = set()
         self._start = 0
         self._size = 0
-        self.in_text = False
-        """Whether the document is inside of a large text."""
+        self.present: Text | None = None
+        """The large text that the document is inside of."""
 
     def size(self, position: int) -> int:
         """Return the bytes of the document that were large text, up to a position."""
-        return self._size + (position - self._start if self.in_text else 0)
+        return self._size + (position - self._start if self.present is not None else 0)
 
     def enter(self, path: Sequence[Node], parser: expat.XMLParserType) -> None:
         """Look at an element that begins, the last of its path.
@@ -289,15 +293,15 @@ class _LargeTexts:
         """
         if len(path) == _PARAMETER_DEPTH:
             self._awaited = self._find_awaited(*path)
-        elif self.in_text:
+        elif self.present is not None:
             raise SoapFault("Client", _ELEMENTS_IN_TEXT)
         elif path[-1].tag in self._awaited and len(path) == _PARAMETER_DEPTH + 1:
-            self._divert(path[-1], parser)
+            self._divert(path[0], path[-1], parser)
 
     def leave(self, parser: expat.XMLParserType) -> None:
         """Count the text that ends."""
         self._size = self.size(parser.CurrentByteIndex)
-        self.in_text = False
+        self.present = None
 
     def _find_awaited(self, envelope: Node, body: Node, operation: Node) -> frozenset[str]:
         if self._entered or (envelope.tag, body.tag) not in _BODIES:
@@ -305,13 +309,12 @@ class _LargeTexts:
         self._entered = True
         return self._declared.get(operation.tag, frozenset())
 
-    def _divert(self, node: Node, parser: expat.XMLParserType) -> None:
+    def _divert(self, root: Node, node: Node, parser: expat.XMLParserType) -> None:
         assert self._open_text is not None
         # Of two the first counts, as for all parameters.
-        node.large = self._open_text() if node.tag not in self._found else Text.nowhere()
+        self.present = node.large = self._open_text(root) if node.tag not in self._found else Text.nowhere()
         self._found.add(node.tag)
         self._start = parser.CurrentByteIndex
-        self.in_text = True
         parser.buffer_size = _SLICE
         parser.CharacterDataHandler = node.large.write
 
@@ -328,7 +331,7 @@ def find_encoding(name: str | None) -> str | None:
     Raises:
         MalformedDocument: it is none of them.
     """
-    if name is None:
+    if not name:
         return None
     known = _ENCODINGS.get(name.lower())
     if known is None:

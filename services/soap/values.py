@@ -127,6 +127,11 @@ def parse_base64(text: str) -> bytes:
         raise ValueError("The string is not valid Base64.") from None
 
 
+def write_integer(value: int) -> str:
+    """Write xsd:int or xsd:long."""
+    return str(int(value))
+
+
 def write_boolean(value: bool) -> str:
     """Write xsd:boolean."""
     return "true" if value else "false"
@@ -149,7 +154,7 @@ def write_double(value: float) -> str:
 
 def write_decimal(value: DecimalValue) -> str:
     """Write xsd:decimal, which knows no exponents."""
-    return format(value, "f")
+    return format(DecimalValue(value), "f")
 
 
 def write_datetime(value: datetime) -> str:
@@ -183,10 +188,10 @@ def _enumeration(declared: Any) -> SimpleType:
 
 _SIMPLE_TYPES: tuple[tuple[Any, SimpleType], ...] = (
     (Unicode, SimpleType("string", parse_string, str)),
-    (Integer32, SimpleType("int", _integer_parser(32), str, 0)),
+    (Integer32, SimpleType("int", _integer_parser(32), write_integer, 0)),
     (Boolean, SimpleType("boolean", parse_boolean, write_boolean, False)),
     (DateTime, SimpleType("dateTime", parse_datetime, write_datetime, _FIRST_INSTANT)),
-    (Integer64, SimpleType("long", _integer_parser(64), str, 0)),
+    (Integer64, SimpleType("long", _integer_parser(64), write_integer, 0)),
     (Double, SimpleType("double", parse_double, write_double, 0.0)),
     (Decimal, SimpleType("decimal", parse_decimal, write_decimal, DecimalValue(0))),
     (ByteArray, SimpleType("base64Binary", parse_base64, write_base64)),

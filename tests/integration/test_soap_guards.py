@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from test_soap_wire import HEADER, PATH, TEXT, envelope
+from test_soap_wire import HEADER, NAMESPACE, PATH, TEXT, envelope
 from web_server import Site, serve
 
 from audience.accounts import add_account
@@ -16,7 +16,7 @@ from db.engine import Database
 from jobs.storage import Storage
 from services.http.application import HttpOptions
 from services.mailup.authentication import CHECK_PLACES, CHECKS, WAITING
-from services.resources import LARGE_BODIES
+from services.resources import LARGE_TEXTS
 from services.throttle import MAX_FAILURES
 
 LARGE = 2 << 20
@@ -82,20 +82,43 @@ def test_a_crowd_of_passwords(site: Site) -> None:
     assert _login(site, user="m1") == "0"
 
 
-def test_a_crowd_of_large_bodies(site: Site) -> None:
-    start = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: {LARGE}\r\n\r\n"
+def _begin_large(site: Site, password: str) -> socket.socket:
+    """Send a call up to the middle of a large text."""
+    body = envelope(header=HEADER.replace("secret", password)).partition(b"<GetNlLists")[0]
+    body += f'<StartImportProcesses xmlns="{NAMESPACE}"><xmlDoc>'.encode() + b"x" * LARGE
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: {2 * LARGE}\r\n\r\n"
+    caller = socket.create_connection((site.host, site.port))
+    caller.sendall(head.encode() + body)
+    return caller
+
+
+def test_a_crowd_of_large_texts(site: Site) -> None:
     with ExitStack() as crowd:
-        callers = [socket.create_connection((site.host, site.port)) for _ in range(LARGE_BODIES + 1)]
-        for caller in callers:
-            crowd.enter_context(caller).sendall(start.encode())
+        # Callers who are not let in take no places.
+        strangers = [crowd.enter_context(_begin_large(site, "wrong")) for _ in range(2)]
+        callers = [crowd.enter_context(_begin_large(site, "secret")) for _ in range(LARGE_TEXTS + 1)]
         (refused,) = select.select(callers, [], [], 60)[0]
         answer = refused.recv(65536).decode()
         assert answer.startswith("HTTP/1.1 503 ")
         assert "\r\nRetry-After: 10\r\n" in answer
+        assert not select.select(strangers, [], [], 0)[0]
         assert _login(site) == "0"
-        for caller in callers:
-            if caller is not refused:
-                caller.sendall(envelope().ljust(LARGE))
-                assert caller.recv(65536).startswith(b"HTTP/1.1 200 ")
-    body = envelope().ljust(LARGE)
-    assert site.request("POST", PATH, body, {"Content-Type": TEXT}).status == 200
+    with _begin_large(site, "secret") as caller:
+        caller.sendall(b"</xmlDoc></StartImportProcesses></e:Body></e:Envelope>".ljust(LARGE))
+        assert caller.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(("password", "code"), [("secret", "-101"), ("wrong", "-1002"), ("", "-1013")])
+def test_large_texts_of_everybody_are_answered(site: Site, password: str, code: str) -> None:
+    header = HEADER.replace("secret", password)
+    body = f'<StartImportProcesses xmlns="{NAMESPACE}"><xmlDoc>{"x" * LARGE}</xmlDoc></StartImportProcesses>'
+    reply = site.request("POST", PATH, envelope(body, header=header), {"Content-Type": TEXT})
+    assert f"ReturnCode&gt;{code}&lt;" in reply.text
+
+
+def test_wrong_password_with_a_large_text_counts_once(site: Site) -> None:
+    body = f'<StartImportProcesses xmlns="{NAMESPACE}"><xmlDoc>{"x" * LARGE}</xmlDoc></StartImportProcesses>'
+    content = envelope(body, header=HEADER.replace("secret", "wrong"))
+    for _ in range(MAX_FAILURES - 1):
+        assert "-1002" in site.request("POST", PATH, content, {"Content-Type": TEXT}).text
+    assert _login(site) == "0"

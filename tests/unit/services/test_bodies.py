@@ -1,4 +1,4 @@
-"""Large bodies take places, small ones never do; half a body and a compressed one are refused."""
+"""Bodies come in pieces and up to a limit; half a body and a compressed one are refused."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from services.http.bodies import LARGE, BodyIncomplete, BodyTooLarge, UnsupportedEncoding, hold_body, read_body
+from services.http.bodies import BodyIncomplete, BodyTooLarge, UnsupportedEncoding, read_body, skip_rest
 from services.http.slow_bodies import PIECE
-from services.throttle import NoPlace, Places
 
+LARGE = 1 << 20
 _LIMIT = 2 * LARGE
 
 
@@ -36,35 +36,23 @@ class _Broken:
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_large_bodies_take_places(announced: bool) -> None:
-    places = Places(1)
-    for size in (LARGE + 1, _LIMIT, LARGE + 1):
-        with hold_body(_environ(size, announced=announced), _LIMIT, places) as chunks:
-            assert sum(map(len, chunks)) == size
-            with pytest.raises(NoPlace), places.take():
-                raise AssertionError
+def test_too_large(announced: bool) -> None:
+    assert sum(map(len, read_body(_environ(_LIMIT, announced=announced), _LIMIT))) == _LIMIT
+    with pytest.raises(BodyTooLarge):
+        list(read_body(_environ(_LIMIT + 1, announced=announced), _LIMIT))
 
 
-@pytest.mark.parametrize("announced", [True, False])
-def test_no_place(announced: bool) -> None:
-    places = Places(1)
-    with places.take():
-        for size in (0, 1, LARGE):
-            with hold_body(_environ(size, announced=announced), _LIMIT, places) as chunks:
-                assert sum(map(len, chunks)) == size
-        body = _environ(LARGE + 1, announced=announced)
-        with pytest.raises(NoPlace), hold_body(body, _LIMIT, places) as chunks:
-            list(chunks)
-        assert body["wsgi.input"].tell() <= (0 if announced else LARGE + 1)
+@pytest.mark.parametrize("size", [0, PIECE, 3 * PIECE])
+def test_rest_is_skipped(size: int) -> None:
+    environ = _environ(size, announced=True)
+    chunks = read_body(environ, _LIMIT)
+    next(chunks, None)
+    skip_rest(chunks)
+    assert environ["wsgi.input"].read() == b""
 
 
-@pytest.mark.parametrize("announced", [True, False])
-def test_too_large_leaves_its_place(announced: bool) -> None:
-    places = Places(1)
-    with pytest.raises(BodyTooLarge), hold_body(_environ(_LIMIT + 1, announced=announced), _LIMIT, places) as chunks:
-        list(chunks)
-    with places.take():
-        pass
+def test_rest_that_fails_is_skipped() -> None:
+    skip_rest(read_body(_environ(5, announced=True) | {"CONTENT_LENGTH": "9"}, _LIMIT))
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
