@@ -6,10 +6,15 @@ from dataclasses import dataclass, field
 
 from db.engine import Database
 from jobs.storage import Storage
-from services.throttle import LoginThrottle, Places
+from services.throttle import Lanes, LoginThrottle, Places
 
 LARGE_TEXTS = 4
 """Calls whose large text one process keeps on the disk at once."""
+
+
+LANES = 3
+"""Calls that one process works on at once. They compute more than they wait, and more threads than this hinder each
+other, most of all in SQLite, which hands the interpreter over at each row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +25,4 @@ class Resources:
     storage: Storage
     logins: LoginThrottle = field(default_factory=LoginThrottle)
     large_texts: Places = field(default_factory=lambda: Places(LARGE_TEXTS))
+    lanes: Lanes = field(default_factory=lambda: Lanes(LANES))

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 MAX_FAILURES = 5
 FAILURE_SECONDS = 900.0
@@ -41,6 +42,21 @@ class Places:
             yield
         finally:
             self._free.release()
+
+
+class Lanes:
+    """Lets a few work at a time; the others wait in the order in which they came."""
+
+    def __init__(self, number: int) -> None:
+        self._free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(number):
+            self._free.put(None)
+
+    def __enter__(self) -> None:
+        self._free.get()
+
+    def __exit__(self, *_raised: object) -> None:
+        self._free.put(None)
 
 
 @dataclass(slots=True)

@@ -117,7 +117,8 @@ class SoapEndpoint:
             assert envelope.body is not None
             call = call or self._describe_call(environ, envelope)
             parameters = operation.decode(envelope.body)
-            result = operation.function(call, *parameters)
+            with self._resources.lanes:
+                result = operation.function(call, *parameters)
             content = wrap_body(envelope.version, operation.encode(result))
         except SoapFault as fault:
             self._count(operation, "fault")
