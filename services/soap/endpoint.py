@@ -7,7 +7,7 @@ XML, 415 and 405 for the wrong door, a fault for what is XML but not a call, 503
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import structlog
@@ -115,9 +115,11 @@ class SoapEndpoint:
         try:
             operation = self._find_operation(envelope.body, action)
             assert envelope.body is not None
+            # Large calls may take a minute; they are few, and nobody waits behind them.
+            lane = self._resources.lanes if call is None else nullcontext()
             call = call or self._describe_call(environ, envelope)
             parameters = operation.decode(envelope.body)
-            with self._resources.lanes:
+            with lane:
                 result = operation.function(call, *parameters)
             content = wrap_body(envelope.version, operation.encode(result))
         except SoapFault as fault:
