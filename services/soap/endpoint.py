@@ -67,32 +67,46 @@ class SoapEndpoint:
 
     def _post(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         content_type = parse_content_type(environ.get("CONTENT_TYPE") or "")
-        version = content_type.version
-        if version is None:
+        if content_type.version is None:
             return send_answer(start_response, 415)
+        if not self.codec.takes_large:
+            return self._exchange(environ, start_response, content_type, content_type.version, None)
         with ExitStack() as held:
-            try:
-                admission = self._create_admission(environ, content_type, held)
-                envelope = open_envelope(self._read_message(environ, content_type, admission), content_type.media_type)
-                action = content_type.action or environ.get("HTTP_SOAPACTION", "")
-                status, content = self._answer_call(envelope, action, environ, admission.call)
-                version = envelope.version
-            except MalformedDocument:
-                return send_answer(start_response, 400)
-            except UnsupportedMediaType:
-                return send_answer(start_response, 415)
-            except NoPlace:
-                return refuse_for_now(start_response)
-            except SoapFault as fault:
-                # A root of no known version is answered in the older one, which everybody reads.
-                version = SoapVersion.V11 if fault.code == "VersionMismatch" else version
-                status, content = fault.status, encode_fault(version, fault)
+            admission = self._create_admission(environ, content_type, held)
+            return self._exchange(environ, start_response, content_type, content_type.version, admission)
+
+    def _exchange(
+        self,
+        environ: Environ,
+        start_response: StartResponse,
+        content_type: ContentType,
+        version: SoapVersion,
+        admission: Admission | None,
+    ) -> Iterable[bytes]:
+        """Answer a message that is sent as this version of SOAP."""
+        try:
+            envelope = open_envelope(self._read_message(environ, content_type, admission), content_type.media_type)
+            version = envelope.version
+            action = content_type.action or environ.get("HTTP_SOAPACTION", "")
+            call = admission.call if admission is not None else None
+            status, content = self._answer_call(envelope, action, environ, call)
+        except MalformedDocument:
+            return send_answer(start_response, 400)
+        except UnsupportedMediaType:
+            return send_answer(start_response, 415)
+        except NoPlace:
+            return refuse_for_now(start_response)
+        except SoapFault as fault:
+            # A root of no known version is answered in the older one, which everybody reads.
+            version = SoapVersion.V11 if fault.code == "VersionMismatch" else version
+            status, content = fault.status, encode_fault(version, fault)
         return send_answer(start_response, status, content, version.content_type)
 
-    def _read_message(self, environ: Environ, content_type: ContentType, admission: Admission) -> Node:
+    def _read_message(self, environ: Environ, content_type: ContentType, admission: Admission | None) -> Node:
         chunks = read_body(environ, self._max_body)
         try:
-            return self.codec.read_message(chunks, self._options.xml, content_type.charset, admission.open_text)
+            open_text = admission.open_text if admission is not None else None
+            return self.codec.read_message(chunks, self._options.xml, content_type.charset, open_text)
         except (NoRoom, MalformedDocument, SoapFault) as refusal:
             log.warning("soap_message_refused", service=self._service.name, reason=type(refusal).__name__)
             skip_rest(chunks)
