@@ -160,7 +160,7 @@ class Settings(BaseSettings):
     """Most levels of elements in a SOAP message."""
 
     max_xml_nodes: int = Field(default=5_000, ge=100)
-    """Most elements, attributes and name space declarations in a SOAP message."""
+    """Most elements and attributes in a SOAP message, and most name space declarations."""
 
     max_xml_attributes: int = Field(default=64, ge=8)
     """Most attributes of one element in a SOAP message."""

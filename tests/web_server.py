@@ -106,14 +106,31 @@ def serve(
 
 @contextmanager
 def serve_with_granian(
-    database: Database, storage: Storage, *, workers: int = 1, environment: Mapping[str, str] | None = None
+    database: Database,
+    storage: Storage,
+    *,
+    workers: int = 1,
+    environment: Mapping[str, str] | None = None,
+    factory: str = "web_server:create_from_environment",
 ) -> Iterator[tuple[Site, subprocess.Popen[bytes]]]:
-    """Run the application as it runs in production, in processes of its own."""
+    """Run the application as it runs in production, in processes of its own.
+
+    Args:
+        database: of the newest schema.
+        storage: prepared.
+        workers: processes.
+        environment: more variables of them.
+        factory: makes the application, in a module of `tests` or `tests/interop`.
+    """
     site = Site("127.0.0.1", _free_port())
-    settings = {"TEST_DATABASE": database.url, "TEST_DATA": str(storage.root), "PYTHONPATH": f"{ROOT}:{ROOT}/tests"}
+    settings = {
+        "TEST_DATABASE": database.url,
+        "TEST_DATA": str(storage.root),
+        "PYTHONPATH": f"{ROOT}:{ROOT}/tests:{ROOT}/tests/interop",
+    }
     program = (
         "from services.http.server import run_web_server;"
-        f"run_web_server('127.0.0.1', {site.port}, {workers}, 'web_server:create_from_environment')"
+        f"run_web_server('127.0.0.1', {site.port}, {workers}, '{factory}')"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, env=os.environ | settings | dict(environment or {})

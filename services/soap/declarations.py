@@ -86,7 +86,6 @@ def operation(name: str, result: Any = STRING, /, **parameters: Any) -> Callable
     Raises:
         TypeError: the function does not take a `Call` and these parameters, or the result is a repeated element.
     """
-
     if result.Attributes.max_occurs > 1:
         raise TypeError("A result is one element; an array is one that has others in it.")
 

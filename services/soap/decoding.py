@@ -175,7 +175,7 @@ def _simple_reader(simple: SimpleType, *, nillable: bool) -> Reader:
         if nillable and node.is_nil:
             return None
         try:
-            return parse("".join(node.pieces))
+            return parse(node.text)
         except ValueError as error:
             raise refuse(node, str(error)) from None
 

@@ -64,7 +64,7 @@ def read_header(envelope: Envelope, name: str | None, members: Iterable[str]) ->
     """
     block: Node | None = None
     for node in envelope.header:
-        if node.tag.rpartition(" ")[2] == name:
+        if node.name == name:
             block = block or node
         elif node.attributes.get(f"{envelope.version.namespace} mustUnderstand", "").strip() in _TRUE:
             raise SoapFault("MustUnderstand", "A SOAP header that must be understood was not understood.")
@@ -72,5 +72,5 @@ def read_header(envelope: Envelope, name: str | None, members: Iterable[str]) ->
         return None
     found: dict[str, str] = {}
     for node in block.children:
-        found.setdefault(node.tag.rpartition(" ")[2], "".join(node.pieces))
+        found.setdefault(node.name, node.text)
     return {member: found.get(member) for member in members}

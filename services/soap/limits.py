@@ -26,7 +26,7 @@ class XmlLimits:
     depth: int = 100
     """Levels of elements."""
     nodes: int = 5_000
-    """Elements, attributes and name space declarations of a message."""
+    """Elements and attributes of a message; as many name space declarations are allowed beside them."""
     attributes: int = 64
     """Attributes of one element, name space declarations not counted."""
     name: int = 1024
@@ -79,9 +79,9 @@ class TooDeep(LimitPassed):
 
 
 class TooManyNodes(LimitPassed):
-    """There are too many elements, attributes and name space declarations."""
+    """There are too many elements and attributes, or name space declarations."""
 
-    reason = "The message has more than {limit} elements, attributes and name space declarations."
+    reason = "The message has more than {limit} elements and attributes, or name space declarations."
 
 
 class TooManyAttributes(LimitPassed):

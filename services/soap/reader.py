@@ -163,9 +163,9 @@ class _TreeReader:
 
     def _feed(self, data: bytes) -> None:
         self._fed += len(data)
-        text = self._large.present if self._large is not None else None
+        text = self._present_text()
         self._parse(data, False)
-        if text is None or self._large is None or text is not self._large.present:
+        if text is None or text is not self._present_text():
             self._count_declarations(data)
         position = self._parser.CurrentByteIndex
         # The parser looks again at an unfinished tag from its start with each slice.
@@ -173,6 +173,9 @@ class _TreeReader:
             raise TagTooLong(self._limits.tag)
         if self._fed > self._limits.message:
             self._check_size(position)
+
+    def _present_text(self) -> Text | None:
+        return self._large.present if self._large is not None else None
 
     def _count_declarations(self, data: bytes) -> None:
         """Count what may be name space declarations.

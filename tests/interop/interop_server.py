@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from sqlalchemy import select
-from web_server import ROOT, Site
+from web_server import Site, serve_with_granian
 
 from audience.accounts import Account, add_account
 from audience.lists import MailingList, add_group, add_list
@@ -74,39 +69,9 @@ def serve_foreign_clients(folder: Path) -> Iterator[Server]:
     migrate(database)
     storage = Storage(folder / "data", reserve=0)
     storage.prepare()
-    site = Site("127.0.0.1", _free_port())
-    program = (
-        "from services.http.server import run_web_server;"
-        f"run_web_server('{site.host}', {site.port}, 1, 'sample_contract:create_from_environment')"
-    )
-    settings = {
-        "TEST_DATABASE": database.url,
-        "TEST_DATA": str(storage.root),
-        "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}",
-    }
-    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=os.environ | settings)
+    factory = "sample_contract:create_from_environment"
     try:
-        _wait_until_alive(site, process)
-        yield Server(site, database, storage)
+        with serve_with_granian(database, storage, factory=factory) as (site, _process):
+            yield Server(site, database, storage)
     finally:
-        process.terminate()
-        process.wait(60)
         database.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_until_alive(site: Site, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            if site.get("/healthz").status == 200:
-                return
-        except OSError:
-            assert process.poll() is None, "the server ended"
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.05)
