@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, Select, Table, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from audience.errors import AlreadyExists, InvalidName, UnknownAccount
+from audience.numbers import take_number
 from audience.passwords import hash_password
 from db.tables import account, api_user, ftp_user
 
@@ -56,17 +58,28 @@ def add_account(
         raise InvalidName("The account number must be a positive whole number.")
     _check_time_zone(time_zone)
     now = datetime.now(UTC)
-    values = {"number": number, "name": name or f"Account {number}", "time_zone": time_zone}
+    values = {
+        "number": number,
+        "name": name or f"Account {number}",
+        "time_zone": time_zone,
+        "state": "active",
+        "secret_key": secrets.token_hex(32),
+        "list_defaults": {},
+    }
     try:
-        inserted = connection.execute(
-            account.insert().values(**values, state="active", created_at=now).returning(account.c.id)
-        )
+        inserted = connection.execute(account.insert().values(**values, created_at=now).returning(account.c.id))
     except IntegrityError:
         raise AlreadyExists(f"Account {number} exists already.") from None
     account_id = int(inserted.scalar_one())
     password_hash = hash_password(password)
     users = [
-        {"account_id": account_id, "name": f"{prefix}{number}", "password_hash": password_hash, "created_at": now}
+        {
+            "account_id": account_id,
+            "number": take_number(connection, account_id, "user"),
+            "name": f"{prefix}{number}",
+            "password_hash": password_hash,
+            "created_at": now,
+        }
         for prefix in API_USER_PREFIXES
     ]
     connection.execute(api_user.insert(), users)

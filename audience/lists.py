@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, exists, select
 
 from audience.errors import InvalidName, UnknownList
 from audience.numbers import take_number
-from db.tables import field, list_group, mailing_list
+from db.tables import field, list_group, mailing_list, webhook
 
 MAX_GROUP_NAME = 50
 MAX_LIST_NAME = 200
@@ -31,6 +33,12 @@ class MailingList:
     name: str
     default_prefix: str
     """International prefix for mobile numbers given without one, such as `+39`."""
+    external_id: str | None = None
+    """Of the system that made the list, for lists that belong together there."""
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+    """As stored; see `audience.list_settings.read_settings`."""
+    notifies: bool = dataclasses.field(default=False, compare=False)
+    """Whether changes are told to webhooks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,7 @@ class Group:
     list_id: int
     number: int
     name: str
+    notes: str = ""
 
 
 GroupRow = Row[int, str, str, int | None, str | None]
@@ -59,6 +68,8 @@ def add_list(connection: Connection, account_id: int, name: str) -> MailingList:
         "guid": str(uuid.uuid4()),
         "name": _check_name(name, MAX_LIST_NAME),
         "default_prefix": "+39",
+        "external_id": None,
+        "settings": {},
     }
     inserted = connection.execute(mailing_list.insert().values(**values, created_at=datetime.now(UTC)))
     assert inserted.inserted_primary_key is not None
@@ -84,7 +95,7 @@ def find_list(connection: Connection, account_id: int, number: int, guid: str | 
     Raises:
         UnknownList: no such list in this account, or the GUID is another list's.
     """
-    query = select(*_LIST).where(mailing_list.c.account_id == account_id, mailing_list.c.number == number)
+    query = select(*_LIST).where(mailing_list.c.account_id == account_id, mailing_list.c.number == number, _HERE)
     row = connection.execute(query).one_or_none()
     if row is None or (guid is not None and row.guid != guid.strip().strip("{}").lower()):
         raise UnknownList(f"There is no list {number} in this account, or its GUID is another one.")
@@ -97,7 +108,7 @@ def find_list_by_guid(connection: Connection, guid: str) -> MailingList:
     Raises:
         UnknownList: there is none.
     """
-    query = select(*_LIST).where(mailing_list.c.guid == guid.strip().strip("{}").lower())
+    query = select(*_LIST).where(mailing_list.c.guid == guid.strip().strip("{}").lower(), _HERE)
     row = connection.execute(query).one_or_none()
     if row is None:
         raise UnknownList("There is no list with this GUID.")
@@ -116,7 +127,7 @@ def add_group(connection: Connection, mailing: MailingList, name: str) -> Group:
     if row is not None:
         return Group(*row)
     number = take_number(connection, mailing.account_id, "group")
-    values = {"account_id": mailing.account_id, "list_id": mailing.id, "number": number, "name": name}
+    values = {"account_id": mailing.account_id, "list_id": mailing.id, "number": number, "name": name, "notes": ""}
     inserted = connection.execute(list_group.insert().values(**values))
     assert inserted.inserted_primary_key is not None
     return Group(inserted.inserted_primary_key[0], mailing.id, number, name)
@@ -164,15 +175,21 @@ _LIST = (
     mailing_list.c.guid,
     mailing_list.c.name,
     mailing_list.c.default_prefix,
+    mailing_list.c.external_id,
+    mailing_list.c.settings,
+    exists().where(webhook.c.list_id == mailing_list.c.id, webhook.c.active).label("notifies"),
 )
-_GROUP = (list_group.c.id, list_group.c.list_id, list_group.c.number, list_group.c.name)
+_HERE = mailing_list.c.deleted_at.is_(None)
+_GROUP = (list_group.c.id, list_group.c.list_id, list_group.c.number, list_group.c.name, list_group.c.notes)
 # Programs read their lists before all that they do, so these statements are made once.
-_LISTS = select(*_LIST).where(mailing_list.c.account_id == bindparam("account_id")).order_by(mailing_list.c.number)
+_LISTS = (
+    select(*_LIST).where(mailing_list.c.account_id == bindparam("account_id"), _HERE).order_by(mailing_list.c.number)
+)
 # One statement, so that no transaction is needed to see lists and groups of one moment.
 _LISTS_WITH_GROUPS = (
     select(mailing_list.c.number, mailing_list.c.guid, mailing_list.c.name, list_group.c.number, list_group.c.name)
     .outerjoin_from(mailing_list, list_group, list_group.c.list_id == mailing_list.c.id)
-    .where(mailing_list.c.account_id == bindparam("account_id"))
+    .where(mailing_list.c.account_id == bindparam("account_id"), _HERE)
     .order_by(mailing_list.c.number, list_group.c.number)
 )
 

@@ -9,7 +9,7 @@ from db.tables import account_counter
 
 
 def take_number(connection: Connection, account_id: int, kind: str) -> int:
-    """Return the next number of a kind ("list", "group", "import") in an account, never given out before."""
+    """Return the next number of a kind ("list", "group", "import", "user", …) in an account, never given out before."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(account_counter).values(account_id=account_id, kind=kind, value=1)
     taken = insert.on_conflict_do_update(

@@ -36,9 +36,11 @@ class Cause:
     """Why and whence a change comes, for the history."""
 
     source: str
-    """The door: `page`, `link`, `import`, `console`, …"""
+    """The door: `page`, `link`, `soap`, `ftp`, `command-line`."""
     reason: Reason | None = None
     subtype: int | None = None
+    actor: str | None = None
+    """Who: a user's name, or the address of the machine that called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,7 @@ def _write_state(
             account_id=mailing.account_id,
             recipient_id=recipient_id,
             list_id=mailing.id,
+            kind=1,
             channel=channel,
             at=now,
             old_status=None if before == State.NONE else min(before, State.UNSUBSCRIBED),
@@ -228,6 +231,7 @@ def _write_state(
             reason_type=values["reason_type"],
             reason_subtype=values["reason_subtype"],
             source=cause.source,
+            actor=cause.actor,
         )
     )
     return True

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Integer, String, Table
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table
 
 from db.schema import metadata
-from db.types import Identity64, UtcDateTime
+from db.types import Identity64, JsonObject, UtcDateTime
 
 account = Table(
     "account",
@@ -15,6 +15,41 @@ account = Table(
     Column("name", String, nullable=False),
     Column("time_zone", String, nullable=False),
     Column("state", String, nullable=False, default="active"),
+    # 64 hexadecimal digits: signs the links in its mails and digests the addresses that must stay suppressed.
+    Column("secret_key", String(64), nullable=False),
+    # What its new lists begin with: settings by key, as in `mailing_list`.
+    Column("list_defaults", JsonObject, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+# Host names, in lower case and without a port, by which callers mean an account.
+account_host = Table(
+    "account_host",
+    metadata,
+    Column("host", String, primary_key=True),
+    Column("account_id", ForeignKey("account.id"), nullable=False, index=True),
+)
+
+# Who may call a service of an account; without a row the service is open to everybody who can log in.
+service_access = Table(
+    "service_access",
+    metadata,
+    Column("account_id", ForeignKey("account.id"), primary_key=True),
+    Column("service", String, primary_key=True),
+    Column("enabled", Boolean, nullable=False),
+    Column("active", Boolean, nullable=False),
+    # Whether only registered addresses may call.
+    Column("restricted", Boolean, nullable=False),
+)
+
+address_rule = Table(
+    "address_rule",
+    metadata,
+    Column("account_id", ForeignKey("account.id"), primary_key=True),
+    Column("service", String, primary_key=True),
+    # CIDR, such as 192.0.2.7/32.
+    Column("network", String, primary_key=True),
+    Column("allowed", Boolean, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
 
@@ -22,10 +57,13 @@ api_user = Table(
     "api_user",
     metadata,
     Column("id", Identity64, primary_key=True),
-    Column("account_id", ForeignKey("account.id"), nullable=False, index=True),
+    Column("account_id", ForeignKey("account.id"), nullable=False),
+    # Shown to callers; counts from 1 in the account.
+    Column("number", Integer, nullable=False),
     Column("name", String, nullable=False, unique=True),
     Column("password_hash", String, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Index("uq_api_user_number", "account_id", "number", unique=True),
 )
 
 ftp_user = Table(

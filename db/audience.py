@@ -28,8 +28,15 @@ mailing_list = Table(
     Column("guid", String(36), nullable=False, unique=True),
     Column("name", String, nullable=False),
     Column("default_prefix", String, nullable=False, default="+39"),
+    # Of the system that made the list, for lists that belong together there.
+    Column("external_id", String),
+    # By key; see `audience.list_settings`. Keys that are absent have their defaults.
+    Column("settings", JsonObject, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # Nobody finds a deleted list; housekeeping removes what is in it. Its number is not given out again.
+    Column("deleted_at", UtcDateTime),
     UniqueConstraint("account_id", "number"),
+    Index("ix_mailing_list_external_id", "account_id", "external_id"),
 )
 
 list_group = Table(
@@ -40,8 +47,24 @@ list_group = Table(
     Column("list_id", ForeignKey("mailing_list.id"), nullable=False),
     Column("number", Integer, nullable=False),
     Column("name", String, nullable=False),
+    Column("notes", String, nullable=False),
     UniqueConstraint("account_id", "number"),
     UniqueConstraint("list_id", "name"),
+)
+
+# Layouts for new messages; those without a list are the account's defaults.
+message_template = Table(
+    "message_template",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("account_id", ForeignKey("account.id"), nullable=False),
+    Column("list_id", ForeignKey("mailing_list.id"), index=True),
+    Column("number", Integer, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("notes", String, nullable=False),
+    Column("html", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("account_id", "number"),
 )
 
 field = Table(
@@ -114,21 +137,38 @@ group_member = Table(
     sqlite_with_rowid=False,
 )
 
-# Append-only: one row for every change of a subscription's status.
+# Append-only: one row for every change of a subscription's status (kind 1; with channel and new status), of personal
+# data (kind 2), of groups (kind 3), and for the erasure of a person (kind 4). See `audience.history` for the details.
 history = Table(
     "history",
     metadata,
     Column("id", Identity64, primary_key=True),
     Column("account_id", BigInteger, nullable=False),
     Column("recipient_id", BigInteger, nullable=False),
-    Column("list_id", BigInteger, nullable=False),
-    Column("channel", SmallInteger, nullable=False),
+    Column("list_id", BigInteger),
+    Column("kind", SmallInteger, nullable=False),
+    Column("channel", SmallInteger),
     Column("at", UtcDateTime, nullable=False),
     Column("old_status", SmallInteger),
-    Column("new_status", SmallInteger, nullable=False),
+    Column("new_status", SmallInteger),
     Column("reason_type", SmallInteger),
     Column("reason_subtype", SmallInteger),
     Column("source", String, nullable=False),
+    # Who: a user's name, or the address of the machine that called.
+    Column("actor", String),
+    Column("details", JsonObject),
     Column("import_id", BigInteger),
     Index("ix_history_recipient_id", "recipient_id"),
+)
+_imported = text("import_id IS NOT NULL")
+Index("ix_history_import_id", history.c.import_id, sqlite_where=_imported, postgresql_where=_imported)
+
+# Who asked to be forgotten: a digest of his address, keyed with the account's secret, by which he is recognised
+# when somebody wants to add him again.
+suppression = Table(
+    "suppression",
+    metadata,
+    Column("account_id", ForeignKey("account.id"), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
 )

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
-from db.accounts import access_key, account, account_counter, api_user, ftp_user
-from db.audience import field, group_member, history, list_group, mailing_list, recipient, subscription
+from db.accounts import (
+    access_key,
+    account,
+    account_counter,
+    account_host,
+    address_rule,
+    api_user,
+    ftp_user,
+    service_access,
+)
+from db.audience import (
+    field,
+    group_member,
+    history,
+    list_group,
+    mailing_list,
+    message_template,
+    recipient,
+    subscription,
+    suppression,
+)
+from db.delivery import outbox
 from db.exchange import arrival, export, export_run, feed, import_error, import_run
+from db.notifications import notification, webhook
 from db.operations import heartbeat
 from db.schema import metadata
 
@@ -12,6 +33,8 @@ __all__ = [
     "access_key",
     "account",
     "account_counter",
+    "account_host",
+    "address_rule",
     "api_user",
     "arrival",
     "export",
@@ -26,7 +49,13 @@ __all__ = [
     "import_run",
     "list_group",
     "mailing_list",
+    "message_template",
     "metadata",
+    "notification",
+    "outbox",
     "recipient",
+    "service_access",
     "subscription",
+    "suppression",
+    "webhook",
 ]

@@ -39,4 +39,4 @@ class UtcDateTime(TypeDecorator[datetime]):
 Identity64 = BigInteger().with_variant(Integer(), "sqlite")
 
 # SQLite keeps the text as written, so every writer must use the engine's compact serializer.
-JsonObject = JSON().with_variant(JSONB(), "postgresql")
+JsonObject = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")

@@ -1,0 +1,45 @@
+"""Mails that are to go out."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, String, Table, text
+
+from db.schema import metadata
+from db.types import Identity64, UtcDateTime
+
+# A mail asked for in the same transaction as the change that it is about. Those of an import wait until it has ended.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("account_id", ForeignKey("account.id"), nullable=False),
+    # Whose sender, texts and colours it has.
+    Column("list_id", ForeignKey("mailing_list.id"), nullable=False),
+    Column("recipient_id", BigInteger, nullable=False),
+    # `confirmation`, `welcome`, `goodbye`, or `unsubscribe-notice` (to the list's staff).
+    Column("kind", String, nullable=False),
+    # Of a confirmation: ids of the lists that one answer confirms.
+    Column("list_ids", JSON(none_as_null=True)),
+    # The account's message to use instead of the list's own.
+    Column("message_number", Integer),
+    # Instead of the list's own sender.
+    Column("sender_email", String),
+    Column("sender_name", String),
+    Column("import_id", BigInteger),
+    # `waiting` or `sent`.
+    Column("state", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime),
+    Index("ix_outbox_import_id", "import_id"),
+)
+# Nobody gets the same mail twice because he was asked for twice before it went out.
+_waiting = text("state = 'waiting'")
+Index(
+    "uq_outbox_waiting",
+    outbox.c.recipient_id,
+    outbox.c.list_id,
+    outbox.c.kind,
+    unique=True,
+    sqlite_where=_waiting,
+    postgresql_where=_waiting,
+)
