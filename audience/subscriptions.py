@@ -107,6 +107,7 @@ def update_profile(
     fields: Mapping[int, str],
     groups: Iterable[int] = (),
     replace_groups: bool = False,
+    cause: Cause,
 ) -> None:
     """Store personal data and groups of a recipient, whatever his status.
 
@@ -117,6 +118,7 @@ def update_profile(
         fields: value by field number; an empty value takes the stored one out.
         groups: numbers of groups to put him into; those that are not of this list are ignored.
         replace_groups: take him out of this list's other groups.
+        cause: for the history.
     """
     if fields:
         patch = {str(number): value or None for number, value in fields.items()}

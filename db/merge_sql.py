@@ -206,8 +206,8 @@ CHANGE_EMAIL = _CHANGE_SUBSCRIPTIONS % {"name": "email", "recipient": "recipient
 CHANGE_SMS = _CHANGE_SUBSCRIPTIONS % {"name": "sms", "recipient": "sms_recipient_id", "channel": 2}
 
 ADD_HISTORY = """
-    INSERT INTO history (account_id, recipient_id, list_id, kind, channel, at, old_status, new_status, reason_type, source,
-                         import_id)
+    INSERT INTO history (account_id, recipient_id, list_id, kind, channel, at, old_status, new_status, reason_type,
+                         source, import_id)
     SELECT :account, recipient_id, list_id, 1, channel, :now,
            CASE before WHEN 0 THEN NULL WHEN 4 THEN 3 ELSE before END, after,
            CASE WHEN after = 3 THEN CAST(:reason AS INTEGER) END, :source, :import

@@ -42,6 +42,8 @@ class Profile:
     """With status "column": the cell that means unsubscribed."""
     confirm: bool = False
     """Recipients become pending until they confirm, instead of subscribed."""
+    confirm_message: int | None = None
+    """With `confirm`: the number of the account's message to use as confirmation request, instead of the list's own."""
     change_pending: bool = False
     """The status of recipients who are pending changes too."""
     resubscribe: bool = False

@@ -60,7 +60,7 @@ def _subscribe_to(connection: Connection, mailing: MailingList, parameters: Page
     change = change_state(connection, mailing, address, transition, Cause("page"))
     if change.before == State.BLOCKED:
         return FAILED
-    update_profile(connection, mailing, change.recipient_id, fields=fields, groups=groups)
+    update_profile(connection, mailing, change.recipient_id, fields=fields, groups=groups, cause=Cause("page"))
     return ALREADY_SUBSCRIBED if change.before == State.SUBSCRIBED else DONE
 
 
@@ -101,7 +101,15 @@ def update(connection: Connection, host: str, parameters: PageParameters) -> int
         return FAILED
     groups, replace = parameters.numbers("Group"), parameters.flag("Replace", False)
     known = change_state(connection, mailing, _read_address(mailing, parameters), KEEP, Cause("page"))
-    update_profile(connection, mailing, known.recipient_id, fields=fields, groups=groups, replace_groups=replace)
+    update_profile(
+        connection,
+        mailing,
+        known.recipient_id,
+        fields=fields,
+        groups=groups,
+        replace_groups=replace,
+        cause=Cause("page"),
+    )
     return DONE
 
 
