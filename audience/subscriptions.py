@@ -11,16 +11,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Select, and_, bindparam, select
 
 from audience.addresses import normalise_email, normalise_mobile
-from audience.errors import UnknownRecipient
+from audience.errors import AddressForgotten, UnknownRecipient
+from audience.history import Cause, Subject, record_status
 from audience.lists import MailingList
-from audience.status_rules import Channel, Reason, State, Transition, state_of
-from db.functions import merge_json
-from db.tables import group_member, history, list_group, recipient, subscription
-from db.types import JsonObject
+from audience.profiles import ProfileChange, change_fields, change_groups
+from audience.status_rules import Channel, State, Status, Transition, state_of
+from audience.suppressions import is_suppressed, lock_suppressions
+from audience.webhooks import Event, announce
+from db.functions import insert_into
+from db.tables import recipient, subscription
+
+__all__ = [
+    "Address",
+    "Cause",
+    "Change",
+    "ProfileChange",
+    "change_state",
+    "parse_address",
+    "state_in_list",
+    "update_profile",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +42,6 @@ class Address:
 
     channel: Channel
     value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Why and whence a change comes, for the history."""
-
-    source: str
-    """The door: `page`, `link`, `soap`, `ftp`, `command-line`."""
-    reason: Reason | None = None
-    subtype: int | None = None
-    actor: str | None = None
-    """Who: a user's name, or the address of the machine that called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,38 +66,44 @@ def parse_address(mailing: MailingList, *, email: str = "", mobile: str = "") ->
 
 def state_in_list(connection: Connection, mailing: MailingList, address: Address) -> State:
     """Return the state of an address in a list; `State.NONE` when it is not known there."""
-    query = (
-        select(subscription.c.status, subscription.c.reason_type)
-        .join(recipient, recipient.c.id == subscription.c.recipient_id)
-        .where(_is_recipient(mailing.account_id, address))
-        .where(subscription.c.list_id == mailing.id, subscription.c.channel == address.channel)
-    )
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(_STATES[address.channel], _key(mailing, address)).one_or_none()
     return state_of(row.status, row.reason_type) if row is not None else State.NONE
 
 
 def change_state(
-    connection: Connection, mailing: MailingList, address: Address, transition: Transition, cause: Cause
+    connection: Connection,
+    mailing: MailingList,
+    address: Address,
+    transition: Transition,
+    cause: Cause,
+    profile: ProfileChange | None = None,
 ) -> Change:
     """Apply a transition to one address in one list, adding the recipient and the subscription where it asks for one.
 
+    Args:
+        connection: in a writing transaction.
+        mailing: the list.
+        address: whose status it is.
+        transition: the state after, for each state before.
+        cause: for the history.
+        profile: personal data and groups to store as well, unless the subscription is blocked.
+
     Raises:
         UnknownRecipient: the address is not in the list and the transition does not add it.
+        AddressForgotten: the address would be added, and was erased at its owner's wish.
     """
-    recipient_id = _find_recipient(connection, mailing.account_id, address)
-    if recipient_id is None:
+    person = _lock_person(connection, mailing, address)
+    if person is None:
         if transition.none == State.NONE:
             raise UnknownRecipient("The address is not in this list.")
-        recipient_id = _add_recipient(connection, mailing.account_id, address)
-    while True:
-        before = _lock_state(connection, recipient_id, mailing.id, address.channel)
-        after = transition[before]
-        if before == State.NONE and after == State.NONE:
-            raise UnknownRecipient("The address is not in this list.")
-        if after == before:
-            return Change(recipient_id, before, after)
-        if _write_state(connection, recipient_id, mailing, address.channel, before, after, cause):
-            return Change(recipient_id, before, after)
+        person = _add_person(connection, mailing, address, profile)
+    change = _apply(connection, mailing, person, address, transition, cause)
+    profile_changed = False
+    if profile is not None and change.before != State.BLOCKED:
+        profile_changed = _change_profile(connection, _subject(mailing, person), person.fields, profile, cause)
+    if mailing.notifies:
+        _tell(connection, mailing, change, address.channel, cause, profile_changed)
+    return change
 
 
 def update_profile(
@@ -120,87 +127,111 @@ def update_profile(
         replace_groups: take him out of this list's other groups.
         cause: for the history.
     """
-    if fields:
-        patch = {str(number): value or None for number, value in fields.items()}
-        merged = merge_json(recipient.c.fields, literal(patch, JsonObject))
-        connection.execute(
-            recipient.update()
-            .where(recipient.c.id == recipient_id, merged != recipient.c.fields)
-            .values(fields=merged, updated_at=datetime.now(UTC))
-        )
-    _put_into_groups(connection, mailing, recipient_id, set(groups), replace_groups)
+    query = select(recipient.c.fields).where(recipient.c.id == recipient_id).with_for_update()
+    stored = connection.execute(query).scalar_one()
+    subject = Subject(mailing.account_id, recipient_id, mailing.id)
+    profile = ProfileChange(fields, groups, replace_groups)
+    if _change_profile(connection, subject, stored, profile, cause) and mailing.notifies:
+        announce(connection, mailing, recipient_id, "profile", cause)
 
 
-def _put_into_groups(
-    connection: Connection, mailing: MailingList, recipient_id: int, numbers: set[int], replace: bool
-) -> None:
-    of_list = select(list_group.c.id).where(list_group.c.list_id == mailing.id)
-    if replace:
-        others = of_list.where(list_group.c.number.not_in(numbers))
-        connection.execute(
-            delete(group_member).where(group_member.c.recipient_id == recipient_id, group_member.c.group_id.in_(others))
-        )
-    if numbers:
-        wanted = connection.execute(of_list.where(list_group.c.number.in_(numbers))).scalars().all()
-        rows = [{"recipient_id": recipient_id, "group_id": group_id} for group_id in wanted]
-        if rows:
-            connection.execute(_insert(connection, group_member).on_conflict_do_nothing(), rows)
+@dataclass(slots=True)
+class _Person:
+    """A recipient, locked, and his subscription to the list in question."""
+
+    id: int
+    fields: Mapping[str, str]
+    status: int | None
+    reason: int | None
 
 
-def _is_recipient(account_id: int, address: Address) -> Any:
-    key = recipient.c.email if address.channel == Channel.EMAIL else recipient.c.mobile
-    return (recipient.c.account_id == account_id) & (key == address.value)
+def _apply(
+    connection: Connection,
+    mailing: MailingList,
+    person: _Person,
+    address: Address,
+    transition: Transition,
+    cause: Cause,
+) -> Change:
+    while True:
+        before = state_of(person.status, person.reason)
+        after = transition[before]
+        if before == State.NONE and after == State.NONE:
+            raise UnknownRecipient("The address is not in this list.")
+        if after == before or _write_state(connection, mailing, person, address.channel, after, cause):
+            return Change(person.id, before, after)
+        # An import, which locks subscriptions only, was faster.
+        again = _lock_person(connection, mailing, address)
+        if again is None:
+            raise UnknownRecipient("The address is not in this list any more.")
+        person.status, person.reason = again.status, again.reason
 
 
-def _find_recipient(connection: Connection, account_id: int, address: Address) -> int | None:
-    # The merge of an import locks recipients before subscriptions; so does everybody else, or they would deadlock.
-    query = select(recipient.c.id).where(_is_recipient(account_id, address)).with_for_update()
-    found = connection.execute(query).scalar_one_or_none()
-    return int(found) if found is not None else None
-
-
-def _add_recipient(connection: Connection, account_id: int, address: Address) -> int:
+def _change_profile(
+    connection: Connection, subject: Subject, stored: Mapping[str, str], profile: ProfileChange, cause: Cause
+) -> bool:
     now = datetime.now(UTC)
+    fields_changed = change_fields(connection, subject, stored, profile.values(), cause, now)
+    return change_groups(connection, subject, profile, cause, now) or fields_changed
+
+
+def _tell(
+    connection: Connection,
+    mailing: MailingList,
+    change: Change,
+    channel: Channel,
+    cause: Cause,
+    profile_changed: bool,
+) -> None:
+    if change.after != change.before:
+        announce(connection, mailing, change.recipient_id, _EVENTS[change.after], cause, channel=channel)
+    # The data somebody begins with are not a change.
+    if profile_changed and change.before != State.NONE:
+        announce(connection, mailing, change.recipient_id, "profile", cause, channel=channel)
+
+
+def _subject(mailing: MailingList, person: _Person) -> Subject:
+    return Subject(mailing.account_id, person.id, mailing.id)
+
+
+def _key(mailing: MailingList, address: Address) -> dict[str, Any]:
+    return {"account_id": mailing.account_id, "address": address.value, "list_id": mailing.id}
+
+
+def _lock_person(connection: Connection, mailing: MailingList, address: Address) -> _Person | None:
+    # The merge of an import locks recipients before subscriptions; so does everybody else, or they would deadlock.
+    row = connection.execute(_PEOPLE[address.channel], _key(mailing, address)).one_or_none()
+    return _Person(*row) if row is not None else None
+
+
+def _add_person(
+    connection: Connection, mailing: MailingList, address: Address, profile: ProfileChange | None
+) -> _Person:
+    lock_suppressions(connection, mailing.account_id, exclusive=False)
+    if is_suppressed(connection, mailing.account_id, address.channel, address.value):
+        raise AddressForgotten("The address was erased at its owner's wish.")
+    now = datetime.now(UTC)
+    wanted = profile.values() if profile is not None else {}
+    fields = {number: value for number, value in wanted.items() if value is not None}
     key = "email" if address.channel == Channel.EMAIL else "mobile"
-    values = {"account_id": account_id, key: address.value, "fields": {}, "created_at": now, "updated_at": now}
-    insert = _insert(connection, recipient).values(**values).on_conflict_do_nothing().returning(recipient.c.id)
-    recipient_id = connection.execute(insert).scalar_one_or_none()
-    if recipient_id is None:
-        # Somebody else added the same address a moment ago.
-        found = select(recipient.c.id).where(_is_recipient(account_id, address))
-        return int(connection.execute(found).scalar_one())
-    return int(recipient_id)
-
-
-def _lock_state(connection: Connection, recipient_id: int, list_id: int, channel: Channel) -> State:
-    query = select(subscription.c.status, subscription.c.reason_type).where(
-        _is_subscription(recipient_id, list_id, channel)
-    )
-    row = connection.execute(query.with_for_update()).one_or_none()
-    return state_of(row.status, row.reason_type) if row is not None else State.NONE
-
-
-def _is_subscription(recipient_id: int, list_id: int, channel: Channel) -> Any:
-    return (
-        (subscription.c.recipient_id == recipient_id)
-        & (subscription.c.list_id == list_id)
-        & (subscription.c.channel == channel)
-    )
+    values = {"account_id": mailing.account_id, key: address.value, "fields": fields}
+    insert = insert_into(connection, recipient).values(**values, created_at=now, updated_at=now)
+    recipient_id = connection.execute(insert.on_conflict_do_nothing().returning(recipient.c.id)).scalar_one_or_none()
+    if recipient_id is not None:
+        return _Person(recipient_id, fields, None, None)
+    # Somebody else added the same address a moment ago.
+    found = _lock_person(connection, mailing, address)
+    assert found is not None
+    return found
 
 
 def _write_state(
-    connection: Connection,
-    recipient_id: int,
-    mailing: MailingList,
-    channel: Channel,
-    before: State,
-    after: State,
-    cause: Cause,
+    connection: Connection, mailing: MailingList, person: _Person, channel: Channel, after: State, cause: Cause
 ) -> bool:
-    """Write the subscription and its history row; False when another transaction added the subscription first."""
+    """Write the subscription and its history row; False when it is not any more what it was."""
     now = datetime.now(UTC)
     ended = after in (State.UNSUBSCRIBED, State.BLOCKED)
-    status = State.UNSUBSCRIBED if ended else after
+    status = Status.UNSUBSCRIBED if ended else Status(after)
     values: dict[str, Any] = {
         "status": status,
         "changed_at": now,
@@ -212,33 +243,45 @@ def _write_state(
     }
     if after == State.SUBSCRIBED:
         values["subscribed_at"] = now
-    if before == State.NONE:
-        key = {"recipient_id": recipient_id, "list_id": mailing.id, "channel": channel}
-        added = connection.execute(_insert(connection, subscription).values(**key, **values).on_conflict_do_nothing())
-        if added.rowcount == 0:
-            return False
+    key = {"recipient_id": person.id, "list_id": mailing.id, "channel": channel}
+    if person.status is None:
+        insert = insert_into(connection, subscription).values(**key, **values).on_conflict_do_nothing()
+        written = connection.execute(insert).rowcount
     else:
-        here = _is_subscription(recipient_id, mailing.id, channel)
-        connection.execute(subscription.update().where(here).values(**values))
-    connection.execute(
-        history.insert().values(
-            account_id=mailing.account_id,
-            recipient_id=recipient_id,
-            list_id=mailing.id,
-            kind=1,
-            channel=channel,
-            at=now,
-            old_status=None if before == State.NONE else min(before, State.UNSUBSCRIBED),
-            new_status=status,
-            reason_type=values["reason_type"],
-            reason_subtype=values["reason_subtype"],
-            source=cause.source,
-            actor=cause.actor,
+        unchanged = (subscription.c.status == person.status) & subscription.c.reason_type.is_not_distinct_from(
+            person.reason
         )
-    )
+        here = and_(*(subscription.c[name] == value for name, value in key.items()), unchanged)
+        written = connection.execute(subscription.update().where(here).values(**values)).rowcount
+    if written == 0:
+        return False
+    before = state_of(person.status, person.reason)
+    record_status(connection, _subject(mailing, person), channel, before, status, cause, now)
     return True
 
 
-def _insert(connection: Connection, table: Any) -> Any:
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table)
+_EVENTS: Mapping[State, Event] = {
+    State.SUBSCRIBED: "subscribe",
+    State.PENDING: "pending",
+    State.UNSUBSCRIBED: "unsubscribe",
+    State.BLOCKED: "unsubscribe",
+}
+
+
+def _select_people(channel: Channel) -> Select[Any]:
+    key = recipient.c.email if channel == Channel.EMAIL else recipient.c.mobile
+    own = (
+        (subscription.c.recipient_id == recipient.c.id)
+        & (subscription.c.list_id == bindparam("list_id"))
+        & (subscription.c.channel == channel)
+    )
+    return (
+        select(recipient.c.id, recipient.c.fields, subscription.c.status, subscription.c.reason_type)
+        .outerjoin_from(recipient, subscription, own)
+        .where(key == bindparam("address"), recipient.c.account_id == bindparam("account_id"))
+    )
+
+
+# Asked by every call of a page, so made once.
+_PEOPLE = {channel: _select_people(channel).with_for_update(of=recipient) for channel in Channel}
+_STATES = {channel: _select_people(channel) for channel in Channel}

@@ -1,14 +1,22 @@
-"""SQL functions that SQLite and PostgreSQL spell differently."""
+"""What SQLite and PostgreSQL spell differently."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from db.types import JsonObject
+
+
+def insert_into(connection: Connection, table: Table) -> Any:
+    """Return an INSERT in the dialect of a connection, which has `on_conflict_do_nothing` and its like."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)
 
 
 class merge_json(FunctionElement[Any]):  # noqa: N801  (an SQL function)

@@ -68,6 +68,10 @@ class Part:
     final_reasons: Collection[int]
     unsubscribe_reason: int
     replace_groups: bool = False
+    asks_confirmation: bool = False
+    """People who are pending after it get a mail."""
+    confirm_message: int | None = None
+    """Number of the account's message to use for that, instead of the list's own."""
 
 
 @dataclass(slots=True)
@@ -130,6 +134,7 @@ class _Merge:
             "source": part.source,
             "now": part.now,
             "reason": part.unsubscribe_reason,
+            "message": part.confirm_message,
         }
 
     def run(self) -> MergeCounts:
@@ -178,7 +183,7 @@ class _Merge:
         counts = MergeCounts(**{name: int(row.get(name) or 0) for name in COUNT_NAMES})
         if row["new_recipients"]:
             self._execute(self._sql.add_recipients)
-        if row["known_recipients"]:
+        if row["known_recipients"] and self._execute(self._sql.add_profile_history).rowcount:
             counts.updated = self._execute(self._sql.update_recipients).rowcount
         if row["new_subscriptions"]:
             self._execute(self._sql.add_subscriptions)
@@ -190,11 +195,20 @@ class _Merge:
                 raise MergeConflict
         if row["new_subscriptions"] or row["changed_subscriptions"]:
             self._execute(self._sql.add_history)
-        if self._part.replace_groups and row["known_recipients"]:
+        self._write_groups(bool(row["known_recipients"]))
+        if self._part.asks_confirmation:
+            self._execute(self._sql.add_confirmations)
+        return counts
+
+    def _write_groups(self, some_known: bool) -> None:
+        replaces = self._part.replace_groups and some_known
+        if replaces:
+            self._execute(self._sql.add_group_history_replacing)
             self._execute(self._sql.remove_groups)
+        elif self._part.group_sets:
+            self._execute(self._sql.add_group_history)
         if self._part.group_sets:
             self._execute(self._sql.add_groups)
-        return counts
 
     def _execute(self, statement: TextClause) -> Any:
         names = statement.compile().params

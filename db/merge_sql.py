@@ -24,6 +24,17 @@ _SQLITE = {
     "next_id": "(SELECT COALESCE(MAX(id), 0) FROM recipient) + k.seq",
     "merged": "json_patch(r.fields, x.fields)",
     "stripped": "json_patch('{}', x.fields)",
+    "pairs": "json_each(x.fields)",
+    "stored": "json_extract(r.fields, '$.\"' || f.key || '\"')",
+    "differs_from": "IS NOT",
+    "object": "json_object",
+    "collect_object": "json_group_object",
+    "array": "json_array",
+    "collect_array": "json_group_array",
+    "no_array": "NULL",
+    "nested": "json",
+    "lock": "",
+    "share": "",
 }
 _POSTGRESQL = {
     "json": "JSONB",
@@ -34,6 +45,17 @@ _POSTGRESQL = {
     "next_id": "nextval('recipient_id_seq')",
     "merged": "jsonb_strip_nulls(r.fields || x.fields)",
     "stripped": "jsonb_strip_nulls(x.fields)",
+    "pairs": "jsonb_each_text(x.fields)",
+    "stored": "(r.fields ->> f.key)",
+    "differs_from": "IS DISTINCT FROM",
+    "object": "jsonb_build_object",
+    "collect_object": "jsonb_object_agg",
+    "array": "json_build_array",
+    "collect_array": "jsonb_agg",
+    "no_array": "CAST(NULL AS jsonb)",
+    "nested": "",
+    "lock": "FOR UPDATE OF r",
+    "share": "FOR SHARE",
 }
 
 # A part is small beside the tables and meets them by unique keys. A planner that has no statistics yet, as
@@ -77,7 +99,11 @@ CLEAR_STAGE = "{clear} import_stage"
 CLEAR_RESOLVED = "{clear} import_resolved"
 
 ADD_RULE = "INSERT INTO import_rule (rule, before, after) VALUES (:rule, :before, :after)"
-ADD_GROUP_SET = "INSERT INTO import_group_set (group_set, group_id) VALUES (:group_set, :group_id)"
+# A group that was deleted since the file began gets nobody any more; one that is here stays until this is done.
+ADD_GROUP_SET = """
+    INSERT INTO import_group_set (group_set, group_id) SELECT :group_set, g.id FROM list_group g WHERE g.id = :group_id
+    {share}
+"""
 
 # Who is meant: the one with this e-mail address; failing that the one with this number, unless he has another
 # address. The SMS channel belongs to whoever holds the number. A number that somebody else holds is not stored.
@@ -163,15 +189,40 @@ ADD_RECIPIENTS = """
     FROM import_resolved x WHERE x.is_new
 """
 
+_CHANGES = """
+    {merged} <> r.fields OR (r.email IS NULL AND x.email IS NOT NULL)
+    OR (x.mobile IS NOT NULL AND (r.mobile IS NULL OR r.mobile <> x.mobile))
+"""
+
+# Values that change, by field number, `email` or `mobile`.
+_CHANGED_VALUES = """(
+    SELECT {collect_object}(v.key, v.%s) FROM (
+        SELECT f.key AS key, {stored} AS old, f.value AS new FROM {pairs} f WHERE {stored} {differs_from} f.value
+        UNION ALL
+        SELECT 'email', r.email, x.email WHERE r.email IS NULL AND x.email IS NOT NULL
+        UNION ALL
+        SELECT 'mobile', r.mobile, x.mobile WHERE x.mobile IS NOT NULL AND r.mobile {differs_from} x.mobile
+    ) v
+)"""
+
+# Written before the recipients are, while the old values are there.
+ADD_PROFILE_HISTORY = f"""
+    INSERT INTO history (account_id, recipient_id, list_id, kind, at, source, import_id, details)
+    SELECT :account, r.id, x.list_id, 2, :now, :source, :import,
+           {{object}}('before', {{nested}}({_CHANGED_VALUES % "old"}),
+                    'after', {{nested}}({_CHANGED_VALUES % "new"}))
+    FROM import_resolved x JOIN recipient r ON r.id = x.recipient_id
+    WHERE NOT x.is_new AND ({_CHANGES})
+    {{lock}}
+"""
+
 # Only rows that change are written; its row count is the number of updated recipients.
-UPDATE_RECIPIENTS = """
+UPDATE_RECIPIENTS = f"""
     UPDATE recipient AS r
-    SET fields = {merged}, email = COALESCE(r.email, x.email), mobile = COALESCE(x.mobile, r.mobile),
+    SET fields = {{merged}}, email = COALESCE(r.email, x.email), mobile = COALESCE(x.mobile, r.mobile),
         updated_at = :now
     FROM import_resolved x
-    WHERE r.id = x.recipient_id AND NOT x.is_new
-      AND ({merged} <> r.fields OR (r.email IS NULL AND x.email IS NOT NULL)
-           OR (x.mobile IS NOT NULL AND (r.mobile IS NULL OR r.mobile <> x.mobile)))
+    WHERE r.id = x.recipient_id AND NOT x.is_new AND ({_CHANGES})
 """
 
 ADD_SUBSCRIPTIONS = """
@@ -218,6 +269,39 @@ ADD_HISTORY = """
         SELECT sms_recipient_id, list_id, 2, sms_before, sms_after
         FROM import_resolved WHERE sms_after <> sms_before
     ) c
+"""
+
+_GROUPS_TO_ADD = """(
+    SELECT {collect_array}(n.group_id) FROM import_group_set n
+    WHERE n.group_set = x.group_set AND NOT EXISTS (
+        SELECT 1 FROM group_member m WHERE m.recipient_id = x.recipient_id AND m.group_id = n.group_id
+    )
+)"""
+_GROUPS_TO_REMOVE = """(
+    SELECT {collect_array}(g.id) FROM list_group g
+    WHERE g.list_id = x.list_id
+      AND EXISTS (SELECT 1 FROM group_member m WHERE m.recipient_id = x.recipient_id AND m.group_id = g.id)
+      AND NOT EXISTS (SELECT 1 FROM import_group_set n WHERE n.group_set = x.group_set AND n.group_id = g.id)
+)"""
+
+# Written before the groups change. One for imports that only add, one for those that replace.
+_ADD_GROUP_HISTORY = """
+    INSERT INTO history (account_id, recipient_id, list_id, kind, at, source, import_id, details)
+    SELECT :account, c.recipient_id, c.list_id, 3, :now, :source, :import,
+           {object}('added', {nested}(COALESCE(c.added, '[]')), 'removed', {nested}(COALESCE(c.removed, '[]')))
+    FROM (SELECT x.recipient_id, x.list_id, %s AS added, %s AS removed FROM import_resolved x WHERE %s {fence}) c
+    WHERE COALESCE(c.added, '[]') <> '[]' OR COALESCE(c.removed, '[]') <> '[]'
+"""
+ADD_GROUP_HISTORY = _ADD_GROUP_HISTORY % (_GROUPS_TO_ADD, "{no_array}", "x.group_set IS NOT NULL")
+ADD_GROUP_HISTORY_REPLACING = _ADD_GROUP_HISTORY % (_GROUPS_TO_ADD, _GROUPS_TO_REMOVE, "true")
+
+# Who is pending now because this part asks for confirmation gets a mail, unless one is waiting for him already.
+ADD_CONFIRMATIONS = """
+    INSERT INTO outbox (account_id, list_id, recipient_id, kind, list_ids, message_number, import_id, state, created_at)
+    SELECT :account, x.list_id, x.recipient_id, 'confirmation', {array}(x.list_id), CAST(:message AS INTEGER), :import,
+           'waiting', :now
+    FROM import_resolved x WHERE x.email_after = 2
+    ON CONFLICT DO NOTHING
 """
 
 # Out of the list's groups that are not among the row's.

@@ -14,11 +14,14 @@ from audience.addresses import MAX_EMAIL, is_plain_email, normalise_email, norma
 from audience.errors import InvalidAddress, InvalidName
 from audience.lists import Group, MailingList, add_group, clean_group_name
 from audience.status_rules import FINAL_REASONS, ImportRule, Reason, Transition
+from audience.suppressions import digest_people, lock_suppressions, suppressed_among
 from db.merge import MergeCounts, Part, PersonRow, RowsMeet, merge_part
 from exchange.errors import RowRefused
 from exchange.profiles import Profile
 from exchange.rows import RowError, SourceRow
 from jobs.import_section import NO_GROUPS, GroupKey, Person, Section, Transitions
+
+_FORGOTTEN = "The address was erased at its owner's wish and must not be added again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class Chunk:
         self.refused: list[RowError] = []
         self.noted: list[RowError] = []
         """Rows that were taken, but not all of them."""
+        self.forgotten: list[RowError] = []
+        """After the merge: rows of people who were erased at their own wish. The rows themselves are not kept."""
 
     def _read_wishes(self, profile: Profile) -> dict[str, _Wish]:
         subscribe = ImportRule(
@@ -111,6 +116,7 @@ class Chunk:
             wish.email if email is not None else None,
             wish.sms if mobile is not None else None,
             groups,
+            line=row.line,
         )
         self._people.append(person)
 
@@ -164,7 +170,24 @@ class Chunk:
         Raises:
             MergeConflict: another transaction got in between; roll back and call again.
         """
-        return self._merge(connection, self._people, now)
+        return self._merge(connection, self._refuse_forgotten(connection), now)
+
+    def _refuse_forgotten(self, connection: Connection) -> list[Person]:
+        """Return the people without those who were erased at their own wish."""
+        self.forgotten = []
+        account_id = self._plan.account_id
+        lock_suppressions(connection, account_id, exclusive=False)
+        digests = digest_people(connection, account_id, [(person.email, person.mobile) for person in self._people])
+        if digests is None:
+            return self._people
+        suppressed = suppressed_among(connection, account_id, {digest for own in digests for digest in own})
+        welcome = []
+        for person, own in zip(self._people, digests, strict=True):
+            if suppressed.isdisjoint(own):
+                welcome.append(person)
+            else:
+                self.forgotten.append(RowError(person.line, "forgotten", _FORGOTTEN, ""))
+        return welcome
 
     def _merge(self, connection: Connection, people: list[Person], now: datetime) -> MergeCounts:
         total = MergeCounts()
@@ -232,6 +255,8 @@ class Chunk:
             final_reasons=FINAL_REASONS,
             unsubscribe_reason=Reason.IMPORTED,
             replace_groups=plan.profile.replace_groups,
+            asks_confirmation=plan.profile.confirm and plan.profile.status != "unsubscribed",
+            confirm_message=plan.profile.confirm_message,
         )
 
 

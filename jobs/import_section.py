@@ -37,6 +37,8 @@ class Person:
     """False: the number is that of somebody else in the section."""
     shares_number: bool = False
     """Other people in the section gave the same number."""
+    line: int = 0
+    """Of the file, where the row begins."""
 
 
 class Transitions:

@@ -300,9 +300,9 @@ class _Import:
             self._progress(batch.position, self._run.size)
 
     def _commit_once(self, chunk: Chunk, batch: Batch, encoding: str) -> dict[str, Any]:
-        refused = [*batch.errors, *chunk.refused]
         with self._database.write() as connection:
             merged = self._merge(connection, chunk)
+            refused = [*batch.errors, *chunk.refused, *chunk.forgotten]
             counters = _add_counts(self._counters, merged, batch, refused, chunk.noted)
             self._record_errors(connection, [*refused, *chunk.noted], encoding)
             # A chunk that was committed shows that the import can be done, so attempts count from here again.

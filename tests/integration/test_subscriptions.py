@@ -112,13 +112,15 @@ def test_a_profile_keeps_clears_and_regroups(world: World) -> None:
     address = parse_address(world.mailing, email="a@example.com")
     with world.database.write() as connection:
         who = change_state(connection, world.mailing, address, SUBSCRIBE, PAGE).recipient_id
-        update_profile(connection, world.mailing, who, fields={1: "x", 2: "y"}, groups=[red.number, 99])
-        update_profile(connection, world.mailing, who, fields={2: "", 3: "Città – 東京 – 😀"}, groups=[blue.number])
+        update_profile(connection, world.mailing, who, fields={1: "x", 2: "y"}, groups=[red.number, 99], cause=PAGE)
+        update_profile(
+            connection, world.mailing, who, fields={2: "", 3: "Città – 東京 – 😀"}, groups=[blue.number], cause=PAGE
+        )
     with world.database.read() as connection:
         assert connection.execute(select(recipient.c.fields)).scalar_one() == {"1": "x", "3": "Città – 東京 – 😀"}
         assert set(connection.execute(select(group_member.c.group_id)).scalars()) == {red.id, blue.id}
     with world.database.write() as connection:
-        update_profile(connection, world.mailing, who, fields={}, groups=[blue.number], replace_groups=True)
+        update_profile(connection, world.mailing, who, fields={}, groups=[blue.number], replace_groups=True, cause=PAGE)
     with world.database.read() as connection:
         assert set(connection.execute(select(group_member.c.group_id)).scalars()) == {blue.id}
 
