@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, select
+from sqlalchemy import Connection, Select, bindparam, select
 
 from audience.addresses import normalise_email, normalise_mobile
 from audience.errors import AddressForgotten, UnknownRecipient
@@ -21,7 +21,7 @@ from audience.profiles import ProfileChange, change_fields, change_groups
 from audience.status_rules import Channel, State, Status, Transition, state_of
 from audience.suppressions import is_suppressed, lock_suppressions
 from audience.webhooks import Event, announce
-from db.functions import insert_into
+from db.functions import inserts_into
 from db.tables import recipient, subscription
 
 __all__ = [
@@ -214,9 +214,14 @@ def _add_person(
     wanted = profile.values() if profile is not None else {}
     fields = {number: value for number, value in wanted.items() if value is not None}
     key = "email" if address.channel == Channel.EMAIL else "mobile"
-    values = {"account_id": mailing.account_id, key: address.value, "fields": fields}
-    insert = insert_into(connection, recipient).values(**values, created_at=now, updated_at=now)
-    recipient_id = connection.execute(insert.on_conflict_do_nothing().returning(recipient.c.id)).scalar_one_or_none()
+    values = {
+        "account_id": mailing.account_id,
+        key: address.value,
+        "fields": fields,
+        "created_at": now,
+        "updated_at": now,
+    }
+    recipient_id = connection.execute(_ADD_RECIPIENT[connection.dialect.name], values).scalar_one_or_none()
     if recipient_id is not None:
         return _Person(recipient_id, fields, None, None)
     # Somebody else added the same address a moment ago.
@@ -243,17 +248,19 @@ def _write_state(
     }
     if after == State.SUBSCRIBED:
         values["subscribed_at"] = now
-    key = {"recipient_id": person.id, "list_id": mailing.id, "channel": channel}
     if person.status is None:
-        insert = insert_into(connection, subscription).values(**key, **values).on_conflict_do_nothing()
-        written = connection.execute(insert).rowcount
+        key = {"recipient_id": person.id, "list_id": mailing.id, "channel": channel}
+        written = connection.execute(_ADD_SUBSCRIPTION[connection.dialect.name], {**key, **values})
     else:
-        unchanged = (subscription.c.status == person.status) & subscription.c.reason_type.is_not_distinct_from(
-            person.reason
-        )
-        here = and_(*(subscription.c[name] == value for name, value in key.items()), unchanged)
-        written = connection.execute(subscription.update().where(here).values(**values)).rowcount
-    if written == 0:
+        here = {
+            "here_recipient": person.id,
+            "here_list": mailing.id,
+            "here_channel": channel,
+            "here_status": person.status,
+            "here_reason": person.reason,
+        }
+        written = connection.execute(_CHANGE_SUBSCRIPTION, {**here, **values})
+    if written.rowcount == 0:
         return False
     before = state_of(person.status, person.reason)
     record_status(connection, _subject(mailing, person), channel, before, status, cause, now)
@@ -282,6 +289,18 @@ def _select_people(channel: Channel) -> Select[Any]:
     )
 
 
-# Asked by every call of a page, so made once.
+# What every call of a page asks and writes, made once: to make a statement takes longer than to execute it.
+_ADD_RECIPIENT = {
+    dialect: insert.on_conflict_do_nothing().returning(recipient.c.id)
+    for dialect, insert in inserts_into(recipient).items()
+}
+_ADD_SUBSCRIPTION = {dialect: insert.on_conflict_do_nothing() for dialect, insert in inserts_into(subscription).items()}
+_CHANGE_SUBSCRIPTION = subscription.update().where(
+    subscription.c.recipient_id == bindparam("here_recipient"),
+    subscription.c.list_id == bindparam("here_list"),
+    subscription.c.channel == bindparam("here_channel"),
+    subscription.c.status == bindparam("here_status"),
+    subscription.c.reason_type.is_not_distinct_from(bindparam("here_reason")),
+)
 _PEOPLE = {channel: _select_people(channel).with_for_update(of=recipient) for channel in Channel}
 _STATES = {channel: _select_people(channel) for channel in Channel}

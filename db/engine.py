@@ -15,15 +15,17 @@ import os
 import select
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from db.shared_writes import SharedWrites
 
 SQLITE_BUSY_SECONDS = 60
 PING_SECONDS = 5.0
@@ -42,6 +44,8 @@ _SQLITE_PRAGMAS = (
     "wal_autocheckpoint=16384",
 )
 
+Result = TypeVar("Result")
+
 
 class Database:
     """One database, whichever kind, with transactions for reading and for writing."""
@@ -58,6 +62,7 @@ class Database:
         self._alone = self.engine.execution_options(**{_ALONE: True})
         file = self.engine.url.database if self.is_sqlite else None
         self._lock_path = f"{file}-lock" if file else None
+        self._shared = SharedWrites(self.write)
 
     @property
     def is_sqlite(self) -> bool:
@@ -82,6 +87,17 @@ class Database:
             connection = plain.execution_options(**{_WRITES: True})
             with connection.begin():
                 yield connection
+
+    def write_shared(self, work: Callable[[Connection], Result]) -> Result:
+        """Do a small piece of work in a writing transaction and return its result; for doors that many call at once.
+
+        On SQLite it may share the transaction with the work of other threads; it is kept whole or, when it raises,
+        not at all, in any case. It has been committed when this returns.
+        """
+        if self.is_sqlite:
+            return self._shared.run(work)
+        with self.write() as connection:
+            return work(connection)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

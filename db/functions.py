@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -15,8 +16,12 @@ from db.types import JsonObject
 
 def insert_into(connection: Connection, table: Table) -> Any:
     """Return an INSERT in the dialect of a connection, which has `on_conflict_do_nothing` and its like."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table)
+    return inserts_into(table)[connection.dialect.name]
+
+
+def inserts_into(table: Table) -> Mapping[str, Any]:
+    """Return the same for both dialects, by their names, for statements that are made once."""
+    return {"sqlite": sqlite.insert(table), "postgresql": postgresql.insert(table)}
 
 
 class merge_json(FunctionElement[Any]):  # noqa: N801  (an SQL function)
