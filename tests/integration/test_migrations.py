@@ -12,9 +12,13 @@ from sqlalchemy import inspect, select
 
 import db
 from audience.accounts import add_account
+from audience.history import HistoryKind
+from audience.lists import add_group, add_list, find_list
+from audience.status_rules import SUBSCRIBE, UNSUBSCRIBE, Reason
+from audience.subscriptions import Cause, ProfileChange, change_state, parse_address
 from db.engine import Database
 from db.migration import is_current, migrate
-from db.tables import account, metadata
+from db.tables import account, account_counter, api_user, history, metadata
 
 LATEST_BUT_ONE = "0001"
 
@@ -31,6 +35,39 @@ def test_migrated_tables_are_the_declared_ones(database: Database) -> None:
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+def test_what_an_older_database_told_is_told_as_before(database: Database) -> None:
+    with database.write() as connection:
+        owner = add_account(connection, 1, password="secret")
+        mailing = add_list(connection, owner.id, "News")
+        group = add_group(connection, mailing, "Red")
+        address = parse_address(mailing, email="ada@example.com")
+        profile = ProfileChange({1: "Ada"}, [group.number])
+        change_state(connection, mailing, address, SUBSCRIBE, Cause("page"), profile)
+        change_state(connection, mailing, address, UNSUBSCRIBE, Cause("page", Reason.LINK, actor="192.0.2.1"))
+    statuses = _statuses(database)
+    _go_back(database)
+    migrate(database)
+    assert _statuses(database) == statuses
+    with database.read() as connection:
+        assert {row.kind for row in connection.execute(select(history))} == {HistoryKind.STATUS}
+        users = connection.execute(select(api_user.c.name, api_user.c.number).order_by(api_user.c.number)).all()
+        assert [tuple(user) for user in users] == [("m1", 1), ("a1", 2)]
+        secret_key = connection.execute(select(account.c.secret_key)).scalar_one()
+        assert len(bytes.fromhex(secret_key)) == 32
+        assert find_list(connection, owner.id, 1).settings == {}
+        # The next user of the account does not get a number twice.
+        counter = account_counter.c.kind == "user"
+        assert connection.execute(select(account_counter.c.value).where(counter)).scalar_one() == 2
+
+
+def _statuses(database: Database) -> list[tuple[object, ...]]:
+    columns = (history.c.id, history.c.recipient_id, history.c.list_id, history.c.channel, history.c.at)
+    told = (history.c.old_status, history.c.new_status, history.c.reason_type, history.c.source)
+    query = select(*columns, *told).where(history.c.kind == HistoryKind.STATUS).order_by(history.c.id)
+    with database.read() as connection:
+        return [tuple(row) for row in connection.execute(query)]
 
 
 def test_older_database_is_upgraded_and_keeps_its_rows(database: Database) -> None:
