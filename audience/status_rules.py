@@ -111,6 +111,7 @@ class ImportRule:
 # What a person does for himself, or an administrator for him.
 SUBSCRIBE = Transition(State.SUBSCRIBED, State.SUBSCRIBED, State.SUBSCRIBED, State.SUBSCRIBED)
 REQUEST_CONFIRMATION = Transition(State.PENDING, State.SUBSCRIBED, State.PENDING, State.PENDING)
+CONFIRM = Transition(State.NONE, State.SUBSCRIBED, State.SUBSCRIBED, State.UNSUBSCRIBED)
 UNSUBSCRIBE = Transition(State.NONE, State.UNSUBSCRIBED, State.UNSUBSCRIBED, State.UNSUBSCRIBED)
 
 

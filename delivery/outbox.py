@@ -7,13 +7,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection
+from sqlalchemy import BigInteger, Connection, Row, Select, cast, exists, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from audience.list_settings import read_settings
 from audience.lists import MailingList
-from db.tables import outbox
+from audience.status_rules import Channel, State, Status
+from audience.subscriptions import Change
+from db.tables import account, import_run, mailing_list, outbox, recipient, subscription
+from delivery.links import LinkKind, write_token
 
 MailKind = Literal["confirmation", "welcome", "goodbye", "unsubscribe-notice"]
+
+LINK_PATHS: dict[LinkKind, str] = {"confirm": "/confirm/", "unsubscribe": "/unsubscribe/"}
+"""Where the pages are that links lead to; the token follows."""
+_LINKS: dict[str, LinkKind] = {"confirmation": "confirm", "welcome": "unsubscribe"}
+"""The link that a mail cannot do without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,7 @@ def queue_mail(
     message_number: int | None = None,
     sender: Sender | None = None,
 ) -> None:
-    """Ask for a mail; nothing happens when the same one is waiting already.
+    """Ask for a mail; when the same one is waiting already, it only confirms further lists if there are any.
 
     Args:
         connection: in the writing transaction of the change that the mail is about.
@@ -58,4 +67,161 @@ def queue_mail(
         "created_at": datetime.now(UTC),
     }
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    connection.execute(dialect.insert(outbox).values(**values).on_conflict_do_nothing())
+    insert = dialect.insert(outbox).values(**values).on_conflict_do_nothing().returning(outbox.c.id)
+    while connection.execute(insert).one_or_none() is None and values["list_ids"]:
+        if _confirm_also(connection, mailing.id, recipient_id, values["list_ids"]):
+            break
+
+
+def _confirm_also(connection: Connection, list_id: int, recipient_id: int, list_ids: Iterable[int]) -> bool:
+    """Let the confirmation that waits confirm these lists too; False when it has gone out meanwhile."""
+    query = select(outbox.c.id, outbox.c.list_ids).where(
+        outbox.c.recipient_id == recipient_id,
+        outbox.c.list_id == list_id,
+        outbox.c.kind == "confirmation",
+        outbox.c.state == "waiting",
+    )
+    row = connection.execute(query.with_for_update()).one_or_none()
+    if row is None:
+        return False
+    before = row.list_ids or [list_id]
+    after = sorted({*before, *list_ids})
+    if after != before:
+        connection.execute(outbox.update().where(outbox.c.id == row.id).values(list_ids=after))
+    return True
+
+
+def queue_follow_ups(connection: Connection, mailing: MailingList, change: Change) -> None:
+    """Ask for the mails that a list sends when somebody has come or gone, as its settings say.
+
+    Args:
+        connection: in the writing transaction of the change.
+        mailing: the list with its settings.
+        change: of an e-mail subscription; one that changed nothing is followed by nothing.
+    """
+    if change.before == change.after:
+        return
+    settings = read_settings(mailing.settings)
+    if change.after == State.SUBSCRIBED and settings.welcome_mail:
+        queue_mail(connection, mailing, change.recipient_id, "welcome")
+    if change.after == State.UNSUBSCRIBED and settings.goodbye_mail:
+        queue_mail(connection, mailing, change.recipient_id, "goodbye")
+    if change.after == State.UNSUBSCRIBED and settings.unsubscribe_notice:
+        queue_mail(connection, mailing, change.recipient_id, "unsubscribe-notice")
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMail:
+    """A mail that is to go out now."""
+
+    id: int
+    account_number: int
+    list_number: int
+    kind: str
+    address: str
+    """Who it goes to: the recipient, or the list's staff."""
+    about: str
+    """The recipient's address."""
+    link: str | None
+    """To confirm with, or to unsubscribe with; other mails have none."""
+    message_number: int | None
+    sender: Sender
+    created_at: datetime
+
+
+def list_outbox(
+    connection: Connection, *, public_url: str, account_id: int | None = None, limit: int = 100
+) -> list[QueuedMail]:
+    """Return the mails that are to go out, the oldest first; one statement.
+
+    Those of an import are to go out when it has ended well, and a request for confirmation only as long as there is
+    something to confirm by e-mail. A mail to or about somebody who has no e-mail address any more is left out, and so
+    is one of a deleted list, or to staff that is not named any more.
+
+    Args:
+        connection: reading.
+        public_url: under which callers reach the pages, without a slash at its end.
+        account_id: only those of this account.
+        limit: most mails.
+    """
+    query = _select_due(connection.dialect.name).order_by(outbox.c.id).limit(limit)
+    if account_id is not None:
+        query = query.where(outbox.c.account_id == account_id)
+    now = datetime.now(UTC)
+    return [_describe(row, public_url, now) for row in connection.execute(query)]
+
+
+def _select_due(dialect: str) -> Select[Any]:
+    tables = (
+        outbox.join(account, account.c.id == outbox.c.account_id)
+        .join(mailing_list, mailing_list.c.id == outbox.c.list_id)
+        .join(recipient, recipient.c.id == outbox.c.recipient_id)
+        .outerjoin(import_run, import_run.c.id == outbox.c.import_id)
+    )
+    return (
+        select(
+            outbox,
+            account.c.number.label("account_number"),
+            account.c.secret_key,
+            mailing_list.c.number.label("list_number"),
+            mailing_list.c.settings,
+            recipient.c.email,
+        )
+        .select_from(tables)
+        .where(
+            outbox.c.state == "waiting",
+            or_(outbox.c.import_id.is_(None), import_run.c.state == "completed"),
+            or_(outbox.c.kind != "confirmation", _is_pending(dialect)),
+            or_(outbox.c.kind != "unsubscribe-notice", mailing_list.c.settings["unsubscribe_notice"].as_string() != ""),
+            recipient.c.account_id == outbox.c.account_id,
+            recipient.c.email.is_not(None),
+            mailing_list.c.deleted_at.is_(None),
+        )
+    )
+
+
+def _is_pending(dialect: str) -> Any:
+    """Whether a confirmation's recipient is pending in any of its lists: those it names, or else its own."""
+    elements = func.json_each if dialect == "sqlite" else func.json_array_elements_text
+    named = select(cast(elements(outbox.c.list_ids).table_valued("value").c.value, BigInteger))
+    own = outbox.c.list_ids.is_(None) & (subscription.c.list_id == outbox.c.list_id)
+    return exists().where(
+        subscription.c.recipient_id == outbox.c.recipient_id,
+        subscription.c.channel == Channel.EMAIL,
+        subscription.c.status == Status.PENDING,
+        own | subscription.c.list_id.in_(named),
+    )
+
+
+def _describe(row: Row[Any], public_url: str, now: datetime) -> QueuedMail:
+    staff = read_settings(row.settings).unsubscribe_notice
+    return QueuedMail(
+        id=row.id,
+        account_number=row.account_number,
+        list_number=row.list_number,
+        kind=row.kind,
+        address=staff if row.kind == "unsubscribe-notice" else row.email,
+        about=row.email,
+        link=_write_link(row, public_url, now),
+        message_number=row.message_number,
+        sender=Sender(row.sender_email or "", row.sender_name or ""),
+        created_at=row.created_at,
+    )
+
+
+def _write_link(row: Row[Any], public_url: str, now: datetime) -> str | None:
+    kind = _LINKS.get(row.kind)
+    if kind is None:
+        return None
+    # The pages are those of the list that the mail is of.
+    list_ids = sorted(row.list_ids or [row.list_id], key=lambda list_id: bool(list_id != row.list_id))
+    token = write_token(
+        row.secret_key,
+        kind,
+        account_number=row.account_number,
+        recipient_id=row.recipient_id,
+        email=row.email,
+        list_ids=list_ids,
+        issued_at=now,
+    )
+    return f"{public_url}{LINK_PATHS[kind]}{token}"

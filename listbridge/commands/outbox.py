@@ -1,0 +1,43 @@
+"""`listbridge outbox`: the mails that are to go out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from audience.accounts import find_account
+from delivery.outbox import QueuedMail, list_outbox
+from listbridge.commands.options import application
+from listbridge.output import JsonOption, Row, print_rows
+
+app = typer.Typer(help="Mails that are to go out.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_all(
+    account: Annotated[int | None, typer.Option("--account", help="Only those of this account.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most mails to list.")] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """List the mails that are to go out now, the oldest first, with the links in them."""
+    with application() as opened, opened.database.read() as connection:
+        account_id = find_account(connection, account).id if account is not None else None
+        public_url = opened.settings.public_url
+        mails = list_outbox(connection, public_url=public_url, account_id=account_id, limit=limit)
+    print_rows([_describe(mail) for mail in mails], as_json=as_json, nothing="There are no mails to send.")
+
+
+def _describe(mail: QueuedMail) -> Row:
+    return {
+        "id": mail.id,
+        "account": mail.account_number,
+        "list": mail.list_number,
+        "kind": mail.kind,
+        "address": mail.address,
+        "about": mail.about,
+        "created_at": mail.created_at,
+        "sender": mail.sender.email or None,
+        "message": mail.message_number,
+        "link": mail.link,
+    }

@@ -1,0 +1,1 @@
+"""The pages for the readers of mails: confirm, unsubscribe, subscription received."""

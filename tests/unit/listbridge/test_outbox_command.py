@@ -1,0 +1,92 @@
+"""`listbridge outbox`, and the setting that its links begin with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from command_results import Run
+
+from audience.accounts import find_account
+from audience.lists import find_list
+from audience.status_rules import REQUEST_CONFIRMATION
+from audience.subscriptions import Cause, change_state, parse_address
+from db.engine import Database
+from delivery.outbox import queue_mail
+from listbridge.errors import SettingsError
+from listbridge.settings import load_settings
+
+
+@pytest.fixture
+def waiting(customer: Run, tmp_path: Path) -> Run:
+    """Call the command line where a request for confirmation waits."""
+    database = Database(f"sqlite:///{tmp_path}/var/listbridge.db")
+    with database.write() as connection:
+        mailing = find_list(connection, find_account(connection, 7).id, 1)
+        address = parse_address(mailing, email="ada@example.com")
+        change = change_state(connection, mailing, address, REQUEST_CONFIRMATION, Cause("test"))
+        queue_mail(connection, mailing, change.recipient_id, "confirmation", list_ids=[mailing.id])
+    database.close()
+    return customer
+
+
+def test_nothing_to_send(customer: Run) -> None:
+    assert customer("outbox", "list").out == "There are no mails to send.\n"
+    assert customer("outbox", "list", "--json").out == "[]\n"
+
+
+def test_mails_are_shown_with_their_links(waiting: Run) -> None:
+    lines = waiting("outbox", "list", "--account", "7").out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].split() == [
+        "id",
+        "account",
+        "list",
+        "kind",
+        "address",
+        "about",
+        "created",
+        "at",
+        "sender",
+        "message",
+        "link",
+    ]
+    assert lines[1].split()[1:5] == ["7", "1", "confirmation", "ada@example.com"]
+    assert lines[1].split()[-1].startswith("http://127.0.0.1:8080/confirm/")
+
+
+def test_mails_as_json(waiting: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTBRIDGE_PUBLIC_URL", "https://mail.example.com/lists/")
+    (mail,) = json.loads(waiting("outbox", "list", "--json", "--limit", "1").out)
+    assert mail["link"].startswith("https://mail.example.com/lists/confirm/")
+    assert (mail["address"], mail["sender"], mail["message"]) == ("ada@example.com", None, None)
+
+
+def test_an_unknown_account(waiting: Run) -> None:
+    result = waiting("outbox", "list", "--account", "8")
+    assert (result.code, result.err) == (1, "listbridge: There is no account 8.\n")
+
+
+def test_links_begin_where_the_server_listens(clean_environment: None) -> None:
+    assert load_settings().public_url == "http://127.0.0.1:8080"
+    assert load_settings(http="0.0.0.0:80").public_url == "http://127.0.0.1:80"
+    assert load_settings(http="[::]:80").public_url == "http://[::1]:80"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mail.example.com",
+        "ftp://example.com",
+        "https://",
+        "https://a b/",
+        "https://a/?b",
+        "https://a/#b",
+        "https://u:p@a/",
+    ],
+)
+def test_urls_that_links_cannot_begin_with(clean_environment: None, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("LISTBRIDGE_PUBLIC_URL", url)
+    with pytest.raises(SettingsError, match=r"^public_url must be like https:"):
+        load_settings()
