@@ -10,6 +10,7 @@ import hashlib
 import re
 import secrets
 import string
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, select
@@ -25,11 +26,22 @@ _KEY = re.compile(f"[A-Za-z0-9]{{{KEY_LENGTH}}}")
 # Asked before every call, so made once: making it takes longer than asking it.
 _FIND = (
     select(account.c.id, account.c.number, account.c.name, account.c.time_zone, account.c.state)
-    .add_columns(api_user.c.password_hash, access_key.c.password_digest)
+    .add_columns(api_user.c.number, api_user.c.name, api_user.c.password_hash, access_key.c.password_digest)
     .join_from(access_key, api_user, api_user.c.id == access_key.c.api_user_id)
     .join(account, account.c.id == access_key.c.account_id)
     .where(access_key.c.key_digest == bindparam("key_digest"), access_key.c.expires_at > bindparam("now"))
 )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """The user who logged in for a key."""
+
+    account: Account
+    """In whatever state."""
+    user_number: int
+    """In his account."""
+    user_name: str
 
 
 def issue_key(connection: Connection, login: Login, now: datetime) -> str:
@@ -54,14 +66,14 @@ def issue_key(connection: Connection, login: Login, now: datetime) -> str:
     return key
 
 
-def find_key_account(connection: Connection, key: str, now: datetime) -> Account | None:
-    """Return the account, in whatever state, that a key opens; None when the key has ended or never was."""
+def find_key_holder(connection: Connection, key: str, now: datetime) -> KeyHolder | None:
+    """Return whose key it is; None when the key has ended or never was."""
     if not _KEY.fullmatch(key):
         return None
     row = connection.execute(_FIND, {"key_digest": _digest(key), "now": now}).one_or_none()
     if row is None or _digest(row.password_hash) != row.password_digest:
         return None
-    return Account(*row[:5])
+    return KeyHolder(Account(*row[:5]), row[5], row[6])
 
 
 def revoke_key(connection: Connection, key: str) -> None:

@@ -1,24 +1,41 @@
-"""Accounts (one per customer of the server) and the users that log in to them."""
+"""Accounts (one per customer of the server), the host names that mean them and the users that log in to them."""
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import Connection, Select, Table, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
-from audience.errors import AlreadyExists, InvalidName, UnknownAccount
+from audience.errors import AlreadyExists, AudienceError, InvalidName, UnknownAccount
 from audience.numbers import take_number
 from audience.passwords import hash_password
-from db.tables import account, api_user, ftp_user
+from db.tables import account, account_host, api_user, ftp_user
 
 DEFAULT_TIME_ZONE = "Europe/Rome"
 API_USER_PREFIXES = ("m", "a")
 """Each account gets one console user and one web-service user: these letters and its number."""
+
+AccountState = Literal["active", "suspended", "inactive", "expired", "unsigned"]
+"""All but the first keep every caller out; `unsigned` waits for a signature under its contract."""
+ACCOUNT_STATES: tuple[AccountState, ...] = get_args(AccountState)
+
+_LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?(:[0-9]{{1,5}})?", re.ASCII)
+_MAX_HOST = 253
+
+
+class UnknownUser(AudienceError):
+    """The account has no user of that name."""
+
+
+class UnknownHost(AudienceError):
+    """The account has no host of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +127,96 @@ def load_account(connection: Connection, account_id: int) -> Account:
     return Account(*connection.execute(_accounts().where(account.c.id == account_id)).one())
 
 
+def find_only_account(connection: Connection) -> Account | None:
+    """Return the account of a server that has exactly one."""
+    rows = connection.execute(_TWO_ACCOUNTS).all()
+    return Account(*rows[0]) if len(rows) == 1 else None
+
+
+def accounts_of_server(connection: Connection) -> list[Account]:
+    """Return all accounts by number."""
+    return [Account(*row) for row in connection.execute(_accounts().order_by(account.c.number))]
+
+
+def set_account_state(connection: Connection, account_id: int, state: AccountState) -> None:
+    """Open an account to its callers, or close it; what waits or runs for it already goes on."""
+    connection.execute(account.update().where(account.c.id == account_id).values(state=state))
+
+
+def change_password(connection: Connection, account_id: int, password: str, user: str | None = None) -> list[str]:
+    """Give one API user of an account, or all of them, a new password, which ends their access keys.
+
+    Returns:
+        The names of the users, sorted.
+
+    Raises:
+        UnknownUser: the account has none of that name.
+    """
+    change = api_user.update().where(api_user.c.account_id == account_id)
+    if user is not None:
+        change = change.where(api_user.c.name == user)
+    changed = change.values(password_hash=hash_password(password)).returning(api_user.c.name)
+    names = sorted(connection.execute(changed).scalars())
+    if not names:
+        raise UnknownUser(f"The account has no user {user}.")
+    return names
+
+
+def users_of(connection: Connection, account_id: int) -> list[str]:
+    """Return the names of an account's API users, sorted."""
+    query = select(api_user.c.name).where(api_user.c.account_id == account_id).order_by(api_user.c.name)
+    return list(connection.execute(query).scalars())
+
+
+def normalise_host(host: str) -> str:
+    """Return a host name as it is stored: in lower case, without the dot at its end and without a port."""
+    name = host.strip().lower()
+    name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+    return name.removesuffix(".")
+
+
+def find_account_by_host(connection: Connection, host: str) -> Account | None:
+    """Return the account that a host name, in any case and with or without a port, is registered for."""
+    row = connection.execute(_BY_HOST, {"host": normalise_host(host)}).one_or_none()
+    return Account(*row) if row is not None else None
+
+
+def add_host(connection: Connection, account_id: int, host: str) -> str:
+    """Register a host name, by which callers mean this account; return it as it is stored.
+
+    Raises:
+        AlreadyExists: the name is registered, for whichever account.
+        InvalidName: it is not a host name.
+    """
+    name = normalise_host(host)
+    if len(name) > _MAX_HOST or not _HOST.fullmatch(host.strip().lower()):
+        raise InvalidName(f"{host!r} is not a host name.")
+    try:
+        connection.execute(account_host.insert().values(host=name, account_id=account_id))
+    except IntegrityError:
+        raise AlreadyExists(f"The host {name} is registered already.") from None
+    return name
+
+
+def remove_host(connection: Connection, account_id: int, host: str) -> str:
+    """Forget a host name of an account; return it as it was stored.
+
+    Raises:
+        UnknownHost: the account has none of that name.
+    """
+    name = normalise_host(host)
+    deletion = account_host.delete().where(account_host.c.host == name, account_host.c.account_id == account_id)
+    if not connection.execute(deletion).rowcount:
+        raise UnknownHost(f"The account has no host {name}.")
+    return name
+
+
+def hosts_of(connection: Connection, account_id: int) -> list[str]:
+    """Return the host names registered for an account, sorted."""
+    query = select(account_host.c.host).where(account_host.c.account_id == account_id).order_by(account_host.c.host)
+    return list(connection.execute(query).scalars())
+
+
 def find_api_login(connection: Connection, user: str) -> Login | None:
     """Return what is needed to check an API user's password; None when the user is unknown."""
     return _find_login(connection, _API_LOGIN, user)
@@ -152,6 +259,12 @@ def _select_login(users: Table) -> Select[*tuple[Any, ...]]:
 # Asked before every call, so made once: making them takes longer than asking them.
 _API_LOGIN = _select_login(api_user)
 _FTP_LOGIN = _select_login(ftp_user)
+_TWO_ACCOUNTS = _accounts().limit(2)
+_BY_HOST = (
+    _accounts()
+    .join_from(account, account_host, account_host.c.account_id == account.c.id)
+    .where(account_host.c.host == bindparam("host"))
+)
 
 
 def _find_login(connection: Connection, query: Select[*tuple[Any, ...]], user: str) -> Login | None:

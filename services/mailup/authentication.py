@@ -25,7 +25,7 @@ import structlog
 
 from audience.accounts import Account, Login, find_api_login
 from audience.passwords import verify_password
-from services.soap.declarations import Call
+from services.resources import Resources
 from services.throttle import LoginThrottle, NoPlace, Places
 
 log = structlog.get_logger()
@@ -139,8 +139,14 @@ class PasswordMemory:
 _memory = PasswordMemory()
 
 
-def check_login(call: Call, user: str | None, password: str | None) -> Login:
+def check_login(resources: Resources, address: str, user: str | None, password: str | None) -> Login:
     """Return the login of an API user whose password is right.
+
+    Args:
+        resources: of the server.
+        address: of the caller, for whom wrong passwords are counted.
+        user: as said; None when nothing was.
+        password: as said.
 
     Raises:
         LoginRefused: as its first check that fails says, in the order of the tree above.
@@ -148,11 +154,11 @@ def check_login(call: Call, user: str | None, password: str | None) -> Login:
     if not user or not password:
         raise MissingCredentials
     # Passwords are checked slowly, so not while a connection is held.
-    with call.resources.database.read_once() as connection:
+    with resources.database.read_once() as connection:
         login = find_api_login(connection, user)
     if login is None:
         raise UnknownUser
-    _check_password(call.resources.logins, user, password, login.password_hash, call.address)
+    _check_password(resources.logins, user, password, login.password_hash, address)
     check_state(login.account)
     return login
 

@@ -1,8 +1,16 @@
-"""The `Authentication` header of the import service, and the codes by which it refuses callers."""
+"""The `Authentication` header of the import service, and the codes by which it and the activation refuse callers."""
 
 from __future__ import annotations
 
 from audience.accounts import Account
+from audience.service_access import (
+    AccessRefused,
+    AddressDenied,
+    AddressUnknown,
+    NotActive,
+    NotEnabled,
+    check_access,
+)
 from services.mailup.authentication import (
     AccountNotActive,
     ChecksBusy,
@@ -18,7 +26,8 @@ from services.soap.declarations import Call
 UNRECOGNISED = -1000
 _MEMO = "import_login"
 _CODES = {MissingCredentials: -1013, UnknownUser: -1001, WrongPassword: -1002, ChecksBusy: UNRECOGNISED}
-_STATE_CODES = {"suspended": -1003, "inactive": -1004, "expired": -1005}
+_STATE_CODES = {"suspended": -1003, "inactive": -1004, "expired": -1005, "unsigned": -1014}
+_ACCESS_CODES = {NotEnabled: -1006, NotActive: -1007, AddressUnknown: -1011, AddressDenied: -1012}
 
 
 def authenticate(call: Call) -> Account:
@@ -49,8 +58,16 @@ def admits(call: Call) -> bool:
 def _authenticate(call: Call) -> Account | Refusal:
     header = call.header or {}
     try:
-        return check_login(call, header.get("User"), header.get("Password")).account
-    except AccountNotActive as refused:
-        return Refusal(_STATE_CODES.get(refused.state, UNRECOGNISED))
-    except LoginRefused as refused:
-        return Refusal(_CODES[type(refused)])
+        login = check_login(call.resources, call.address, header.get("User"), header.get("Password"))
+        with call.resources.database.read_once() as connection:
+            check_access(connection, login.account.id, "import", call.address)
+    except (LoginRefused, AccessRefused) as refused:
+        return Refusal(refusal_code(refused))
+    return login.account
+
+
+def refusal_code(refused: LoginRefused | AccessRefused) -> int:
+    """Return the code by which a caller is told why he is not let in (specification §1.2)."""
+    if isinstance(refused, AccountNotActive):
+        return _STATE_CODES.get(refused.state, UNRECOGNISED)
+    return _ACCESS_CODES[type(refused)] if isinstance(refused, AccessRefused) else _CODES[type(refused)]

@@ -1,19 +1,19 @@
 """Login and Logout of the services that are called with an access key; one key is good for all of them (§1.3).
 
-The address of the console that `Login` takes makes no difference: user names are unique on the server. So it may come
-with or without a scheme, as old programs send both.
+The address of the console that `Login` takes may be any that is not registered for another account: user names are
+unique on the server. It may come with or without a scheme, as old programs send both.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from audience.access_keys import issue_key, revoke_key
+from audience.access_keys import find_key_holder, issue_key, revoke_key
 from audience.accounts import Login
-from db.engine import Database
 from db.retry import retry_on_conflict
 from services.mailup.authentication import AccountNotActive, ChecksBusy, LoginRefused, check_login
-from services.mailup.keyed_operations import find_caller, refuse_state, shaped_operation
+from services.mailup.console_address import is_of_another_account
+from services.mailup.keyed_operations import check_service, refuse_key, refuse_state, shaped_operation
 from services.mailup.keyed_results import UNRECOGNISED, WRONG_CREDENTIALS, Failure, Shape, text_element
 from services.mailup.results import element
 from services.soap.declarations import INT, STRING, Call
@@ -23,9 +23,13 @@ _LOGIN = Shape("LoginResult", element("accessKey"))
 
 
 @shaped_operation("Login", _LOGIN, user=STRING, pwd=STRING, url=STRING)
-def log_in(call: Call, user: str | None, password: str | None, _url: str | None) -> str:
-    """Return a key for a user of whichever console."""
-    return _give_key(call.resources.database, _check(call, user, password))
+def log_in(call: Call, user: str | None, password: str | None, url: str | None) -> str:
+    """Return a key for a user of the console at this address."""
+    login = _check(call, user, password)
+    with call.resources.database.read_once() as connection:
+        if is_of_another_account(connection, url or "", login.account):
+            raise _wrong_credentials()
+    return _give_key(call, login)
 
 
 @shaped_operation("LoginFromId", _LOGIN, user=STRING, pwd=STRING, consoleId=INT)
@@ -34,16 +38,19 @@ def log_in_from_id(call: Call, user: str | None, password: str | None, console: 
     login = _check(call, user, password)
     if login.account.number != console:
         raise _wrong_credentials()
-    return _give_key(call.resources.database, login)
+    return _give_key(call, login)
 
 
 @shaped_operation("Logout", Shape("LogoutResult"), accessKey=STRING)
 def log_out(call: Call, key: str | None) -> str:
-    """End a key."""
-    find_caller(call, key)
+    """End a key, also one of an account or a service that is closed: it would open them again later."""
+    database = call.resources.database
+    with database.read_once() as connection:
+        if find_key_holder(connection, key or "", datetime.now(UTC)) is None:
+            raise refuse_key()
 
     def revoke() -> None:
-        with call.resources.database.write() as connection:
+        with database.write() as connection:
             revoke_key(connection, key or "")
 
     retry_on_conflict(revoke)
@@ -52,7 +59,7 @@ def log_out(call: Call, key: str | None) -> str:
 
 def _check(call: Call, user: str | None, password: str | None) -> Login:
     try:
-        return check_login(call, user, password)
+        return check_login(call.resources, call.address, user, password)
     except AccountNotActive:
         raise refuse_state() from None
     except ChecksBusy:
@@ -65,7 +72,11 @@ def _wrong_credentials() -> Failure:
     return Failure(WRONG_CREDENTIALS, "User, password or console are wrong.")
 
 
-def _give_key(database: Database, login: Login) -> str:
+def _give_key(call: Call, login: Login) -> str:
+    database = call.resources.database
+    with database.read_once() as connection:
+        check_service(connection, call, login.account)
+
     def issue() -> str:
         with database.write() as connection:
             return issue_key(connection, login, datetime.now(UTC))

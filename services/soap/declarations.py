@@ -63,6 +63,8 @@ class Call:
     """Network address of the caller."""
     memo: dict[str, Any] = field(default_factory=dict)
     """For what was found out about the call and will be asked again."""
+    service: str = ""
+    """Name of the service that is called."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,8 @@ class SoapEndpoint:
 
     def _describe_call(self, environ: Environ, envelope: Envelope) -> Call:
         header = read_header(envelope, self._header_name, self._header_members)
-        return Call(self._resources, header, caller_address(environ, trust_forwarded=self._options.trust_forwarded))
+        address = caller_address(environ, trust_forwarded=self._options.trust_forwarded)
+        return Call(self._resources, header, address, service=self._service.name)
 
     def _answer_call(self, envelope: Envelope, action: str, environ: Environ, call: Call | None) -> tuple[int, bytes]:
         operation: OperationCodec | None = None

@@ -40,8 +40,9 @@ class PlainEndpoint:
             # A connection closed with unread bytes in it may take the answer with it.
             pass
         address = caller_address(environ, trust_forwarded=self._options.trust_forwarded)
-        result = self._operation.function(Call(self._resources, None, address), *self._no_parameters)
         service = self._codec.service
+        call = Call(self._resources, None, address, service=service.name)
+        result = self._operation.function(call, *self._no_parameters)
         CALLS.labels(service.name, self._operation.name, service.describe_outcome(result)).inc()
         content = f'<?xml version="1.0" encoding="utf-8"?>{self._codec.encode_plain(result)}'
         return send_answer(start_response, 200, content.encode(), XML, head=method == "HEAD")
