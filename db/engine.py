@@ -99,6 +99,11 @@ class Database:
         with self.write() as connection:
             return work(connection)
 
+    def read_with(self, work: Callable[[Connection], Result]) -> Result:
+        """Do a piece of work that only reads, each of its statements by itself, and return its result."""
+        with self.read_once() as connection:
+            return work(connection)
+
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """Wait for this writer's turn, on SQLite; the kernel ends the turn of a process that dies."""

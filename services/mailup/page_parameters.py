@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from urllib.parse import parse_qsl
 
-from exchange.columns import VALUE_LENGTH
+from exchange.columns import VALUE_LENGTH, join_mobile
 from services.mailup.csv_columns import MAX_FIELD
 
 MAX_PARAMETERS = 500
+MAX_NUMBERS = 1000
+"""In one value; each costs the database something."""
+_BREAKS = str.maketrans("\t\r\n", "   ")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _FIELD = re.compile(r"campo([0-9]{1,2})", re.IGNORECASE | re.ASCII)
@@ -22,12 +25,12 @@ class InvalidParameters(Exception):
 
 
 class PageParameters:
-    """Values by lower-cased name; the first of several counts."""
+    """Values by lower-cased name; where one is asked for, the first of several counts."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        self._values: dict[str, str] = {}
+        self._values: dict[str, list[str]] = {}
         for name, value in pairs:
-            self._values.setdefault(name.strip().lower(), value)
+            self._values.setdefault(name.strip().lower(), []).append(value)
 
     def __bool__(self) -> bool:
         return bool(self._values)
@@ -38,10 +41,7 @@ class PageParameters:
         Raises:
             InvalidParameters: it has control characters or is longer than any value may be.
         """
-        value = self._values.get(name.lower(), "").strip(" ")
-        if len(value) > VALUE_LENGTH * MAX_FIELD or _CONTROL.search(value):
-            raise InvalidParameters
-        return value
+        return _check(self._values.get(name.lower(), _NONE)[0])
 
     def flag(self, name: str, default: bool) -> bool:
         """Return a yes or no; the default when it is absent, empty or neither."""
@@ -52,12 +52,17 @@ class PageParameters:
         """Return the numbers of a list separated by commas or semicolons, each once, in order; blanks are skipped.
 
         Raises:
-            InvalidParameters: one of them is not a number.
+            InvalidParameters: one of them is not a number, or there are more than `MAX_NUMBERS`.
         """
-        parts = [part.strip() for part in self.text(name).replace(";", ",").split(",")]
-        if any(part and not _NUMBER.fullmatch(part) for part in parts):
-            raise InvalidParameters
-        return list(dict.fromkeys(int(part) for part in parts if part))
+        return _read_numbers(self.text(name))
+
+    def repeated_numbers(self, name: str) -> list[int]:
+        """Return the numbers of all values of this name, as check boxes send them.
+
+        Raises:
+            InvalidParameters: as by `numbers`.
+        """
+        return _read_numbers(_check(",".join(self._values.get(name.lower(), _NONE))))
 
     def fields(self) -> dict[int, str]:
         """Return the values of `csvFldValues` by the field numbers of `csvFldNames`; unknown names are left out.
@@ -76,6 +81,44 @@ class PageParameters:
             raise InvalidParameters
         return dict(_number_fields(zip(name_list, value_list, strict=True)))
 
+    def form_fields(self) -> dict[int, str]:
+        """Return the values of `campo1`, `campo2` and so on, on one line each.
+
+        Raises:
+            InvalidParameters: one has control characters or is longer than a value may be.
+        """
+        pairs = ((name, values[0].translate(_BREAKS)) for name, values in self._values.items())
+        fields = dict(_number_fields(pairs))
+        if any(len(_check(value)) > VALUE_LENGTH for value in fields.values()):
+            raise InvalidParameters
+        return fields
+
+    def form_mobile(self) -> str:
+        """Return the number of `sms` or `number`, with that of `prefix` in front unless it has one.
+
+        Raises:
+            InvalidParameters: as by `text`.
+        """
+        number = self.text("sms") or self.text("number")
+        return join_mobile(self.text("prefix"), number) if number else ""
+
+
+_NONE = ("",)
+
+
+def _check(value: str) -> str:
+    value = value.strip(" ")
+    if len(value) > VALUE_LENGTH * MAX_FIELD or _CONTROL.search(value):
+        raise InvalidParameters
+    return value
+
+
+def _read_numbers(text: str) -> list[int]:
+    parts = [part.strip() for part in text.replace(";", ",").split(",")]
+    if len(parts) > MAX_NUMBERS or any(part and not _NUMBER.fullmatch(part) for part in parts):
+        raise InvalidParameters
+    return list(dict.fromkeys(int(part) for part in parts if part))
+
 
 def _number_fields(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[int, str]]:
     for name, value in pairs:
@@ -84,19 +127,19 @@ def _number_fields(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[int, str]
             yield int(found[1]), value.strip()
 
 
-def read_parameters(query: str, form: str, parts: Mapping[str, str]) -> PageParameters:
+def read_parameters(query: str, form: str, parts: Iterable[tuple[str, str]] = ()) -> PageParameters:
     """Merge the parameters of a request; those of the query come first.
 
     Args:
         query: the query string as WSGI gives it.
         form: a form-urlencoded body, one character per byte.
-        parts: the texts of a multipart body.
+        parts: names and texts of a multipart body.
 
     Raises:
         InvalidParameters: there are more than `MAX_PARAMETERS`.
     """
     try:
-        pairs = [*_decode_pairs(query), *_decode_pairs(form), *parts.items()]
+        pairs = [*_decode_pairs(query), *_decode_pairs(form), *parts]
     except ValueError:
         raise InvalidParameters from None
     return PageParameters(pairs)

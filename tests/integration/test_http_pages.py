@@ -6,107 +6,42 @@ import itertools
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from page_shop import Shop, check_page, run_shop, run_sqlite_shop
 from sqlalchemy import func, select
-from web_server import Reply, Site, serve
+from web_server import serve
 
-from audience.accounts import Account, add_account
-from audience.lists import Group, MailingList, add_group, add_list
-from audience.status_rules import SUBSCRIBE, UNSUBSCRIBE, Reason, State, Status
-from audience.subscriptions import Cause, change_state, parse_address, state_in_list
+from audience.accounts import add_account
+from audience.lists import add_list
+from audience.status_rules import Reason, State, Status
 from db.engine import Database
-from db.migration import migrate
 from db.tables import account as account_table
 from db.tables import group_member, history, recipient, subscription
 from jobs.storage import Storage
 from services.http.application import HttpOptions
 
 
-@dataclass(frozen=True)
-class Shop:
-    """A served account with two lists."""
-
-    site: Site
-    database: Database
-    account: Account
-    news: MailingList
-    offers: MailingList
-    group: Group
-
-    def call(self, page: str, host: str = "", **parameters: Any) -> str:
-        reply = self.site.get(f"/frontend/{page}.aspx", {"Host": host} if host else None, **parameters)
-        return _check(reply)
-
-    def state(self, email: str = "ada@example.com", mailing: MailingList | None = None) -> State:
-        mailing = mailing or self.news
-        with self.database.read() as connection:
-            return state_in_list(connection, mailing, parse_address(mailing, email=email))
-
-    def bring(self, state: State, email: str = "ada@example.com") -> None:
-        """Bring an address into a state on the first list."""
-        with self.database.write() as connection:
-            address = parse_address(self.news, email=email)
-            if state in (State.SUBSCRIBED, State.UNSUBSCRIBED, State.BLOCKED):
-                change_state(connection, self.news, address, SUBSCRIBE, Cause("test"))
-            if state in (State.UNSUBSCRIBED, State.BLOCKED):
-                reason = Reason.HARD_BOUNCE if state == State.BLOCKED else Reason.LINK
-                change_state(connection, self.news, address, UNSUBSCRIBE, Cause("test", reason))
-        if state == State.PENDING:
-            assert self.call("xmlSubscribe", Email=email, List=1) == "0"
-
-    def fields(self, email: str = "ada@example.com") -> dict[str, str]:
-        with self.database.read() as connection:
-            found = select(recipient.c.fields).where(recipient.c.email == email)
-            fields: dict[str, str] = connection.execute(found).scalar_one()
-            return fields
-
-    def count(self, table: object) -> int:
-        with self.database.read() as connection:
-            return connection.execute(select(func.count()).select_from(table)).scalar_one()  # type: ignore[arg-type]
-
-
-def _check(reply: Reply) -> str:
-    assert reply.status == 200
-    assert reply.headers["Content-Type"].startswith("text/html")
-    assert reply.headers["Access-Control-Allow-Origin"] == "*"
-    return reply.text
-
-
-def _open(site: Site, database: Database) -> Shop:
-    with database.write() as connection:
-        account = add_account(connection, 1234, password="secret")
-        news, offers = add_list(connection, account.id, "News"), add_list(connection, account.id, "Offers")
-        return Shop(site, database, account, news, offers, add_group(connection, news, "Friends"))
-
-
 @pytest.fixture(scope="module")
 def only_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    folder = tmp_path_factory.mktemp("shop")
-    database = Database(f"sqlite:///{folder}/listbridge.db")
-    migrate(database)
-    with serve(database, Storage(folder, reserve=0)) as site:
-        yield _open(site, database)
-    database.close()
+    with run_sqlite_shop(tmp_path_factory.mktemp("shop")) as shop:
+        yield shop
 
 
 @pytest.fixture
 def shop(only_shop: Shop) -> Shop:
     """The shop of this module without recipients."""
-    with only_shop.database.write() as connection:
-        for table in (recipient, subscription, history, group_member):
-            connection.execute(table.delete())
+    only_shop.clear()
     return only_shop
 
 
 @pytest.fixture
 def own_shop(database: Database, storage: Storage) -> Iterator[Shop]:
     """A shop of this test alone, on SQLite and on PostgreSQL."""
-    with serve(database, storage) as site:
-        yield _open(site, database)
+    with run_shop(database, storage) as shop:
+        yield shop
 
 
 @pytest.mark.parametrize(
@@ -223,7 +158,25 @@ def test_data_and_groups(own_shop: Shop) -> None:
         ({"Email": "nonsense"}, "1"),
         ({"csvFldNames": "campo1;campo2", "csvFldValues": "a"}, "1"),
         ({"csvFldNames": "campo1", "csvFldValues": "a--b"}, "1"),
+        ({"csvFldNames": "campo1", "csvFldValues": "a;b"}, "1"),
+        ({"csvFldNames": "", "csvFldValues": "a;b"}, "1"),
+        ({"csvFldNames": "campo1", "csvFldValues": "a\0b"}, "1"),
+        ({"csvFldNames": "campo1", "csvFldValues": "x" * 10_001}, "1"),
+        ({"csvFldNames": "campo99;unknown", "csvFldValues": "a;b"}, "0"),
+        ({"csvFldNames": "campo1;campo2;", "csvFldValues": "a;b;"}, "0"),
+        ({"csvFldNames": "campo1", "csvFldValues": ""}, "0"),
+        ({"List": ""}, "0"),
+        ({"List": "", "ListGuid": ""}, "1"),
+        ({"List": "1,2"}, "1"),
+        ({"List": "99", "ListGuid": ""}, "1"),
+        ({"List": "2"}, "1"),
+        ({"Email": "", "Sms": ""}, "1"),
+        ({"Email": "", "Sms": "+393401234567"}, "1"),
+        ({"Email": "", "Sms": "12"}, "1"),
         ({"Group": "x"}, "1"),
+        ({"Group": "1;2,3"}, "0"),
+        ({"Group": "999"}, "0"),
+        ({"Replace": "maybe"}, "0"),
     ],
 )
 def test_codes_of_updating(shop: Shop, changes: dict[str, str], code: str) -> None:
@@ -231,6 +184,22 @@ def test_codes_of_updating(shop: Shop, changes: dict[str, str], code: str) -> No
     parameters: dict[str, Any] = {"ListGuid": shop.news.guid, "List": "1", "Email": "ada@example.com"} | changes
     assert shop.call("XmlUpdSubscriber", **parameters) == code
     assert shop.state() == State.UNSUBSCRIBED
+
+
+def test_updating_somebody_who_bounced(shop: Shop) -> None:
+    shop.bring(State.BLOCKED)
+    update: dict[str, Any] = {"Email": "ada@example.com", "List": 1, "csvFldNames": "campo1", "csvFldValues": "Ada"}
+    assert shop.call("XmlUpdSubscriber", **update, Group=shop.group.number) == "0"
+    assert (shop.state(), shop.fields(), shop.count(group_member)) == (State.BLOCKED, {"1": "Ada"}, 1)
+    assert shop.call("xmlSubscribe", **update | {"csvFldValues": "Eve"}) == "1"
+    assert shop.fields() == {"1": "Ada"}
+
+
+@pytest.mark.parametrize("page", ["xmlSubscribe", "xmlUnsubscribe", "XmlUpdSubscriber", "Xmlchksubscriber"])
+def test_more_numbers_than_a_call_may_have(shop: Shop, page: str) -> None:
+    form = {"Email": "ada@example.com", "List": ",".join(map(str, range(1, 1200)))}
+    assert check_page(shop.site.post_form(f"/frontend/{page}.aspx", form)) == "1"
+    assert shop.count(recipient) == 0
 
 
 @pytest.mark.parametrize(
@@ -281,8 +250,8 @@ def test_confirm(shop: Shop, value: str, state: State) -> None:
     ],
 )
 def test_paths_and_no_parameters(shop: Shop, path: str) -> None:
-    assert _check(shop.site.get(path)) == "1"
-    assert _check(shop.site.post_form(path, b"")) == "1"
+    assert check_page(shop.site.get(path)) == "1"
+    assert check_page(shop.site.post_form(path, b"")) == "1"
 
 
 def test_unknown_page(shop: Shop) -> None:
@@ -299,10 +268,10 @@ def test_options(shop: Shop) -> None:
 
 def test_post_forms(shop: Shop) -> None:
     path = "/frontend/xmlSubscribe.aspx"
-    assert _check(shop.site.post_form(path, {"Email": "a@example.com", "List": 1})) == "0"
-    assert _check(shop.site.post_form(f"{path}?List=1&Email=b%40example.com", b"")) == "0"
-    assert _check(shop.site.post_form(f"{path}?List=1", {"Email": "c@example.com"})) == "0"
-    assert _check(shop.site.request("POST", f"{path}?List=1&Email=d%40example.com")) == "0"
+    assert check_page(shop.site.post_form(path, {"Email": "a@example.com", "List": 1})) == "0"
+    assert check_page(shop.site.post_form(f"{path}?List=1&Email=b%40example.com", b"")) == "0"
+    assert check_page(shop.site.post_form(f"{path}?List=1", {"Email": "c@example.com"})) == "0"
+    assert check_page(shop.site.request("POST", f"{path}?List=1&Email=d%40example.com")) == "0"
     parts = b"".join(
         b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % pair
         for pair in (
@@ -313,14 +282,14 @@ def test_post_forms(shop: Shop) -> None:
         )
     )
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    assert _check(shop.site.request("POST", path, parts + b"--x--\r\n", headers)) == "0"
+    assert check_page(shop.site.request("POST", path, parts + b"--x--\r\n", headers)) == "0"
     assert shop.fields("e@example.com") == {"1": "E"}
     assert shop.count(recipient) == 5
 
 
 def test_first_of_two_counts_and_query_outranks_form(shop: Shop) -> None:
     path = "/frontend/xmlSubscribe.aspx?List=1&Email=first%40example.com&EMAIL=second%40example.com"
-    assert _check(shop.site.post_form(path, {"Email": "third@example.com"})) == "0"
+    assert check_page(shop.site.post_form(path, {"Email": "third@example.com"})) == "0"
     assert shop.state("first@example.com") == State.PENDING
     assert shop.count(recipient) == 1
 
@@ -328,7 +297,7 @@ def test_first_of_two_counts_and_query_outranks_form(shop: Shop) -> None:
 @pytest.mark.parametrize("name", ["Città".encode(), "Città".encode("latin-1")])
 def test_percent_forms(shop: Shop, name: bytes) -> None:
     query = f"Email=ada%40example.com&List=1&csvFldNames=campo4&csvFldValues={quote(name)}"
-    assert _check(shop.site.get(f"/frontend/xmlSubscribe.aspx?{query}")) == "0"
+    assert check_page(shop.site.get(f"/frontend/xmlSubscribe.aspx?{query}")) == "0"
     assert shop.fields() == {"4": "Città"}
 
 
@@ -387,7 +356,9 @@ def test_accounts_by_host_name(own_shop: Shop) -> None:
     check: dict[str, Any] = {"Email": "ada@example.com", "List": 1}
     assert shop.call("Xmlchksubscriber", host="a1234.example.com", **check) == "1"
     assert shop.call("Xmlchksubscriber", host="77.example.com:8080", **check) == "2"
-    assert shop.call("Xmlchksubscriber", host="m1234.example.com", ListGuid=elsewhere.guid, **check) == "2"
+    assert shop.call("Xmlchksubscriber", host="shop.example.com", ListGuid=elsewhere.guid, **check) == "2"
+    # A host name that says another account outranks the GUID.
+    assert shop.call("Xmlchksubscriber", host="m1234.example.com", ListGuid=elsewhere.guid, **check) == "1"
 
 
 @pytest.mark.parametrize("state", ["suspended", "inactive", "expired"])
@@ -418,7 +389,7 @@ def test_internal_error_is_a_number(database: Database, storage: Storage) -> Non
         connection.execute(subscription.delete())
         connection.exec_driver_sql("DROP TABLE history")
     with serve(database, storage) as site:
-        assert _check(site.get("/frontend/xmlSubscribe.aspx", Email="ada@example.com", List=1)) == "1"
+        assert check_page(site.get("/frontend/xmlSubscribe.aspx", Email="ada@example.com", List=1)) == "1"
     with database.read() as connection:
         assert connection.execute(select(func.count()).select_from(recipient)).scalar_one() == 0
 
