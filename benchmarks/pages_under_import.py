@@ -23,6 +23,7 @@ from typing import Any
 from sqlalchemy import func, select, text
 
 from audience.accounts import add_account
+from audience.lists import set_field
 from benchmarks.soap_peers.processes import Command, Server, free_port, run_server
 from db.engine import Database
 from db.migration import migrate
@@ -240,6 +241,8 @@ def _prepare(url: str, directory: Path, recipients: int, workers: int) -> Settin
     with database.write() as connection:
         account = add_account(connection, ACCOUNT, password="benchmark")  # noqa: S106
         open_list(connection, storage, account, "Benchmark", {})
+        for number in (1, 2):
+            set_field(connection, account.id, number, f"Field {number}")
         now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
         connection.execute(text(_FILL[kind].format(count=recipients, now=now).replace(":", "\\:")))
         connection.execute(text(_SUBSCRIBE_ALL))

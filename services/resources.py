@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+from sqlalchemy import Connection
 
 from db.engine import Database
 from jobs.storage import Storage
@@ -17,6 +22,9 @@ LANES = 3
 other, most of all in SQLite, which hands the interpreter over at each row."""
 
 
+Result = TypeVar("Result")
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     """The database and the files of this server, and what this process shares out among callers."""
@@ -26,3 +34,14 @@ class Resources:
     logins: LoginThrottle = field(default_factory=LoginThrottle)
     large_texts: Places = field(default_factory=lambda: Places(LARGE_TEXTS))
     lanes: Lanes = field(default_factory=lambda: Lanes(LANES))
+
+    def read(self, work: Callable[[Connection], Result]) -> Result:
+        """Do a small piece of work that only reads, in a lane; see `Database.read_with`."""
+        with self.lanes:
+            return self.database.read_with(work)
+
+    def write(self, work: Callable[[Connection], Result]) -> Result:
+        """Do a small piece of work that may write; see `Database.write_shared`."""
+        # Where writers come one after the other anyway, those who wait share a transaction; a lane would part them.
+        with nullcontext() if self.database.is_sqlite else self.lanes:
+            return self.database.write_shared(work)

@@ -31,18 +31,17 @@ def create_form_pages(resources: Resources, options: HttpOptions) -> Blueprint:
     """Return the public pages."""
     pages = open_pages("mailup_forms", options.form_rate_per_address, options)
     calls = PageCalls(options)
-    database = resources.database
 
     @pages.route("/subscribe.aspx", methods=["GET", "POST"])
     @pages.route("/subscribe.asp", methods=["GET", "POST"])
     def subscribe() -> ResponseReturnValue:
         parameters = calls.read()
-        location = calls.run_public(receive_form, database.write_shared, parameters) if parameters else None
+        location = calls.run_public(receive_form, resources.write, parameters) if parameters else None
         return send_code(FAILED) if location is None else redirect(location, 302)
 
     @pages.route("/nl_catalog.aspx", methods=["GET", "POST"])
     def nl_catalog() -> Response:
-        lists = calls.run_public(find_public_lists, database.read_with, calls.read()) or []
+        lists = calls.run_public(find_public_lists, resources.read, calls.read()) or []
         response = Response(render_catalogue(lists), content_type="text/html; charset=utf-8")
         response.headers["Content-Security-Policy"] = _POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"

@@ -25,7 +25,7 @@ def create_pages(resources: Resources, options: HttpOptions) -> Blueprint:
     """Return the pages for registered callers."""
     pages = open_pages("mailup", options.page_rate_per_address, options)
     calls = PageCalls(options)
-    write, read = resources.database.write_shared, resources.database.read_with
+    write, read = resources.write, resources.read
 
     def answer(action: Action[int], transact: Transact, parameters: PageParameters) -> int:
         if not parameters:
