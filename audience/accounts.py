@@ -127,12 +127,6 @@ def load_account(connection: Connection, account_id: int) -> Account:
     return Account(*connection.execute(_accounts().where(account.c.id == account_id)).one())
 
 
-def find_only_account(connection: Connection) -> Account | None:
-    """Return the account of a server that has exactly one."""
-    rows = connection.execute(_TWO_ACCOUNTS).all()
-    return Account(*rows[0]) if len(rows) == 1 else None
-
-
 def accounts_of_server(connection: Connection) -> list[Account]:
     """Return all accounts by number."""
     return [Account(*row) for row in connection.execute(_accounts().order_by(account.c.number))]
@@ -259,7 +253,6 @@ def _select_login(users: Table) -> Select[*tuple[Any, ...]]:
 # Asked before every call, so made once: making them takes longer than asking them.
 _API_LOGIN = _select_login(api_user)
 _FTP_LOGIN = _select_login(ftp_user)
-_TWO_ACCOUNTS = _accounts().limit(2)
 _BY_HOST = (
     _accounts()
     .join_from(account, account_host, account_host.c.account_id == account.c.id)

@@ -168,6 +168,11 @@ def find_list_by_guid(connection: Connection, guid: str) -> MailingList:
     return MailingList(*row)
 
 
+def load_list(connection: Connection, list_id: int) -> MailingList:
+    """Return the list with this internal id, which must exist, though it may have been deleted."""
+    return MailingList(*connection.execute(select(*LIST_COLUMNS).where(mailing_list.c.id == list_id)).one())
+
+
 def lists_by_external_id(connection: Connection, account_id: int, external_id: str | None) -> list[MailingList]:
     """Return the lists that another system made under its own id, by number; an empty id is nobody's."""
     wanted = (external_id or "").strip()

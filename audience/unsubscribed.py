@@ -112,6 +112,8 @@ def select_unsubscribed(wanted: UnsubscribedFilter, columns: Sequence[str]) -> S
         select(*(_column(key) for key in columns))
         .select_from(joined)
         .where(*_list_conditions(wanted), *_conditions(wanted, subscription), _first_of_person(wanted))
+        # Who was forgotten has no address to tell any more.
+        .where(or_(recipient.c.email.is_not(None), recipient.c.mobile.is_not(None)))
         .order_by(mailing_list.c.number, subscription.c.unsubscribed_at, subscription.c.recipient_id)
     )
 
@@ -136,6 +138,7 @@ def _column(key: str) -> ColumnElement[Any]:
 
 def _list_conditions(wanted: UnsubscribedFilter) -> Iterable[ColumnElement[bool]]:
     yield mailing_list.c.account_id == wanted.account_id
+    yield mailing_list.c.deleted_at.is_(None)
     if wanted.lists is not None:
         yield mailing_list.c.number.in_(wanted.lists)
     if wanted.exclude_lists:

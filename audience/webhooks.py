@@ -11,19 +11,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Row, Select, delete, select
 
 from audience.errors import InvalidWebhook, UnknownWebhook
+from audience.history import Cause
 from audience.lists import MailingList
 from audience.numbers import take_number
 from audience.status_rules import Channel
 from db.tables import account, group_member, list_group, mailing_list, notification, recipient, webhook
-
-if TYPE_CHECKING:
-    from audience.history import Cause
 
 Event = Literal["subscribe", "unsubscribe", "profile", "delete", "pending"]
 Source = Literal["api", "console", "recipient"]
@@ -53,6 +51,8 @@ MAX_URL = 2000
 MAX_SECRET = 256
 """Bytes; the longest key of RC4."""
 
+# Only these have a reason; a page's cause names one for whatever it may do.
+_ENDINGS = ("unsubscribe", "delete")
 _FIELD = re.compile(r"field:[1-9][0-9]{0,3}")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _HOST = re.compile(r"[^\s/?#@\\\[\]%]+")
@@ -141,7 +141,7 @@ def change_webhook(connection: Connection, account_id: int, number: int, **chang
     connection.execute(webhook.update().where(webhook.c.id == found.id).values(**_to_columns(settings)))
     if not settings.active:
         drop = notification.update().where(notification.c.webhook_id == found.id, notification.c.state == "waiting")
-        connection.execute(drop.values(**dropped()))
+        connection.execute(drop.values(**finished("failed", None, SWITCHED_OFF, datetime.now(UTC))))
     return dataclasses.replace(found, settings=settings)
 
 
@@ -218,7 +218,12 @@ def announce(
         "event": event,
         "source": source,
         "at": now,
-        "content": _describe(connection, mailing, recipient_id, cause, channel),
+        "content": {
+            **_describe(connection, mailing, recipient_id),
+            "channel": int(channel),
+            "reason_type": cause.reason if event in _ENDINGS else None,
+            "reason_subtype": cause.subtype if event in _ENDINGS else None,
+        },
         "state": "waiting",
         "due_at": now,
         "attempts": 0,
@@ -226,13 +231,20 @@ def announce(
     connection.execute(notification.insert(), [{"webhook_id": webhook_id, **values} for webhook_id in webhook_ids])
 
 
-def dropped(why: str = SWITCHED_OFF) -> dict[str, Any]:
-    """Return the column values of a notification that will not be delivered."""
+def finished(state: Literal["delivered", "failed"], status: int | None, text: str, at: datetime) -> dict[str, Any]:
+    """Return the column values of a notification that nothing more will be done for.
+
+    Args:
+        state: how it ended.
+        status: HTTP status of the last answer, None without one.
+        text: the beginning of that answer, or why there was none.
+        at: when.
+    """
     return {
-        "state": "failed",
-        "finished_at": datetime.now(UTC),
-        "answer_status": None,
-        "answer_text": why,
+        "state": state,
+        "finished_at": at,
+        "answer_status": status,
+        "answer_text": text,
         "lease_owner": None,
         "lease_until": None,
         # Personal data is kept no longer than needed.
@@ -307,10 +319,8 @@ def _check_parameters(settings: WebhookSettings) -> None:
             raise InvalidWebhook(f"A parameter stands for one of {', '.join(PARAMETERS)} or field:N, not for {kind}.")
 
 
-def _describe(
-    connection: Connection, mailing: MailingList, recipient_id: int, cause: Cause, channel: Channel
-) -> dict[str, Any]:
-    """Return all that may have to be told, as it is now."""
+def _describe(connection: Connection, mailing: MailingList, recipient_id: int) -> dict[str, Any]:
+    """Return what may have to be told of a recipient and his list, as it is now."""
     query = (
         select(recipient.c.email, recipient.c.mobile, recipient.c.fields, account.c.number)
         .join(account, account.c.id == recipient.c.account_id)
@@ -327,19 +337,17 @@ def _describe(
         "account_number": person.number,
         "list_number": mailing.number,
         "list_guid": mailing.guid,
-        "channel": int(channel),
         "email": person.email,
         "mobile": person.mobile,
         "fields": person.fields,
         "groups": list(connection.execute(groups).scalars()),
-        "reason_type": None if cause.reason is None else int(cause.reason),
-        "reason_subtype": cause.subtype,
     }
 
 
 def _webhooks(account_id: int) -> Select[Any]:
     query = select(webhook, mailing_list.c.number.label("list_number"))
-    return query.join(mailing_list, mailing_list.c.id == webhook.c.list_id).where(webhook.c.account_id == account_id)
+    here = (webhook.c.account_id == account_id) & mailing_list.c.deleted_at.is_(None)
+    return query.join(mailing_list, mailing_list.c.id == webhook.c.list_id).where(here)
 
 
 def _to_columns(settings: WebhookSettings) -> dict[str, Any]:

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, exists, select
 
 from audience.accounts import Account
+from audience.errors import ListBusy
+from audience.list_changes import delete_list
 from audience.lists import MailingList, add_list, find_list
-from db.tables import feed
+from db.tables import feed, import_run, mailing_list
 from exchange.profiles import Profile
 from jobs.storage import Storage
 
 IMPORT_FOLDER = "import"
 OUTCOME_FOLDERS = ("processed", "failed", "incomplete")
 """Folders inside a feed's folder that the server puts files into; uploads into them are refused."""
+_GOING_ON = ("prepared", "queued", "running")
 
 
 class InvalidFolder(Exception):
@@ -37,7 +40,14 @@ class Feed:
 
 
 def open_list(
-    connection: Connection, storage: Storage, account: Account, name: str, column_names: Mapping[str, str]
+    connection: Connection,
+    storage: Storage,
+    account: Account,
+    name: str,
+    column_names: Mapping[str, str],
+    *,
+    like: MailingList | None = None,
+    external_id: str | None = None,
 ) -> MailingList:
     """Add a list together with its import folder and that folder's default profile.
 
@@ -47,14 +57,30 @@ def open_list(
         account: owner of the list.
         name: of the list.
         column_names: header cells, beside the general ones, that the account's partners use.
+        like: as in `audience.lists.add_list`.
+        external_id: as there.
 
     Raises:
-        InvalidName: the name cannot be used.
+        InvalidName: the name or the external id cannot be used.
     """
-    mailing = add_list(connection, account.id, name)
+    mailing = add_list(connection, account.id, name, like=like, external_id=external_id)
     folder = f"{IMPORT_FOLDER}/{mailing.number}"
     set_feed(connection, storage, account, folder, Profile(column_names=dict(column_names)))
     return mailing
+
+
+def close_list(connection: Connection, mailing: MailingList) -> None:
+    """Delete a list; its folders stay where they are, but nothing is taken in there any more.
+
+    Raises:
+        ListBusy: an import into it waits or runs.
+    """
+    # Before the look at its imports: one that is being added refers to the list, and so is over or waits.
+    connection.execute(select(mailing_list.c.id).where(mailing_list.c.id == mailing.id).with_for_update())
+    busy = (import_run.c.list_id == mailing.id) & import_run.c.state.in_(_GOING_ON)
+    if connection.execute(select(import_run.c.id).where(busy).limit(1)).first() is not None:
+        raise ListBusy(f"An import into list {mailing.number} waits or runs.")
+    delete_list(connection, mailing)
 
 
 def set_feed(connection: Connection, storage: Storage, account: Account, folder: str, profile: Profile) -> Feed:
@@ -91,14 +117,19 @@ def parse_folder(folder: str) -> tuple[str, int]:
 
 
 def find_feed(connection: Connection, account_id: int, folder: str) -> Feed | None:
-    """Return the feed of exactly this folder, None when there is none."""
+    """Return the feed of exactly this folder, None when there is none or its list was deleted."""
     query = select(feed.c.id, feed.c.account_id, feed.c.list_id, feed.c.folder, feed.c.profile)
-    row = connection.execute(query.where(feed.c.account_id == account_id, feed.c.folder == folder)).one_or_none()
+    here = (feed.c.account_id == account_id) & (feed.c.folder == folder)
+    row = connection.execute(query.where(here, _has_list())).one_or_none()
     return Feed(*row[:4], Profile.from_dict(row.profile)) if row is not None else None
 
 
 def feeds_of(connection: Connection, account_id: int) -> list[Feed]:
-    """Return the feeds of an account by folder."""
+    """Return the feeds of an account by folder, without those of deleted lists."""
     query = select(feed.c.id, feed.c.account_id, feed.c.list_id, feed.c.folder, feed.c.profile)
-    rows = connection.execute(query.where(feed.c.account_id == account_id).order_by(feed.c.folder))
+    rows = connection.execute(query.where(feed.c.account_id == account_id, _has_list()).order_by(feed.c.folder))
     return [Feed(*row[:4], Profile.from_dict(row.profile)) for row in rows]
+
+
+def _has_list() -> ColumnElement[bool]:
+    return exists().where(mailing_list.c.id == feed.c.list_id, mailing_list.c.deleted_at.is_(None))

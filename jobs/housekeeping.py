@@ -1,4 +1,4 @@
-"""Takes away what nobody needs any more: copies of imported files, remains of exports, heartbeats of the dead."""
+"""Takes away what nobody needs any more: imported files, remains of exports, heartbeats of the dead, deleted lists."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import structlog
 from sqlalchemy import select
 
 from db.engine import Database
-from db.tables import export_run, heartbeat, import_run
+from db.tables import export_run, heartbeat, import_run, notification
+from jobs.deleted_lists import empty_deleted_lists
 from jobs.exports import remove_leftovers
 from jobs.storage import Storage
 
 log = structlog.get_logger()
 
 KEPT_HEARTBEATS = timedelta(days=1)
+KEPT_NOTIFICATIONS = timedelta(days=30)
 FINISHED = ("completed", "failed", "skipped")
 _ASKED_AT_ONCE = 500
 
@@ -34,6 +36,8 @@ def keep_house(database: Database, storage: Storage, keep_spool: timedelta) -> N
         imports=remove_imported(database, storage, keep_spool),
         exports=remove_export_leftovers(database, storage),
         heartbeats=remove_heartbeats(database),
+        notifications=remove_notifications(database),
+        lists=empty_deleted_lists(database),
     )
 
 
@@ -68,6 +72,15 @@ def remove_heartbeats(database: Database) -> int:
     stale = heartbeat.c.at < datetime.now(UTC) - KEPT_HEARTBEATS
     with database.write() as connection:
         return connection.execute(heartbeat.delete().where(stale)).rowcount
+
+
+def remove_notifications(database: Database) -> int:
+    """Remove notifications that ended thirty days ago, delivered or not; return how many."""
+    before = datetime.now(UTC) - KEPT_NOTIFICATIONS
+    # A notification ends after it became due, and the index knows when that was.
+    ended = notification.c.state.in_(("delivered", "failed")) & (notification.c.due_at < before)
+    with database.write() as connection:
+        return connection.execute(notification.delete().where(ended, notification.c.finished_at < before)).rowcount
 
 
 def _is_older(path: Path, instant: datetime) -> bool:

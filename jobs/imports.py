@@ -22,7 +22,7 @@ import structlog
 from sqlalchemy import ColumnElement, Connection, Row, exists, select, true
 
 from audience.accounts import Account, load_account
-from audience.lists import MailingList, fields_of, groups_of, lists_of
+from audience.lists import MailingList, fields_of, groups_of, lists_of, load_list
 from db.engine import Database
 from db.merge import COUNT_NAMES, MergeConflict, MergeCounts
 from db.tables import account, feed, import_error, import_run, mailing_list
@@ -221,6 +221,8 @@ class _Import:
             self._end("skipped", "same-content", f"The same content was imported as number {earlier}.")
             return
         try:
+            if self._plan.default_list.number not in self._plan.lists:
+                raise FileRefused("list-gone", "The list was deleted.")
             source = self._open()
             self._import_rows(source)
         except FileRefused as refusal:
@@ -398,7 +400,7 @@ def _read_plan(connection: Connection, run: Row[Any]) -> ImportPlan:
         import_id=run.id,
         source=run.source,
         profile=Profile.from_dict(run.profile),
-        default_list=next(mailing for mailing in lists if mailing.id == run.list_id),
+        default_list=load_list(connection, run.list_id),
         lists={mailing.number: mailing for mailing in lists},
         groups={group.number: group for group in groups},
     )

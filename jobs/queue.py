@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 
 from audience.numbers import take_number
 from db.tables import arrival, import_run
@@ -68,6 +68,59 @@ def enqueue_import(connection: Connection, request: ImportRequest, *, state: Imp
     )
     assert inserted.inserted_primary_key is not None
     return int(inserted.inserted_primary_key[0])
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImport:
+    """An import that waits to be started, or has just been."""
+
+    number: int
+    list_id: int
+
+
+def prepared_imports(connection: Connection, account_id: int, source: str) -> list[PreparedImport]:
+    """Return the imports of an account that came through a door and wait to be started, in the order of their ids."""
+    query = select(import_run.c.number, import_run.c.list_id).where(_is_prepared(account_id, source))
+    return [PreparedImport(*row) for row in connection.execute(query.order_by(import_run.c.id))]
+
+
+def queue_prepared(
+    connection: Connection, account_id: int, source: str, *conditions: ColumnElement[bool]
+) -> list[PreparedImport]:
+    """Put prepared imports into the queue; return them in the order of their ids, in which they will be done.
+
+    Args:
+        connection: in a writing transaction.
+        account_id: whose imports.
+        source: the door they came through.
+        conditions: on `import_run`, for some of them only.
+    """
+    return _end_waiting(connection, account_id, source, *conditions, state="queued")
+
+
+def fail_prepared(
+    connection: Connection, account_id: int, source: str, *conditions: ColumnElement[bool], code: str, text: str
+) -> list[PreparedImport]:
+    """End prepared imports that cannot be done any more; the arguments are those of `queue_prepared`, and why."""
+    ended = {"state": "failed", "finished_at": datetime.now(UTC), "error_code": code, "error_text": text}
+    return _end_waiting(connection, account_id, source, *conditions, **ended)
+
+
+def _end_waiting(
+    connection: Connection, account_id: int, source: str, *conditions: ColumnElement[bool], **values: Any
+) -> list[PreparedImport]:
+    changed = connection.execute(
+        import_run.update()
+        .where(_is_prepared(account_id, source), *conditions)
+        .values(**values)
+        .returning(import_run.c.id, import_run.c.number, import_run.c.list_id)
+    )
+    return [PreparedImport(number, list_id) for _, number, list_id in sorted(row.tuple() for row in changed)]
+
+
+def _is_prepared(account_id: int, source: str) -> ColumnElement[bool]:
+    columns = import_run.c
+    return and_(columns.account_id == account_id, columns.source == source, columns.state == "prepared")
 
 
 def enqueue_arrival(

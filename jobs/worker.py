@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -26,8 +26,11 @@ from jobs.exports import run_next_export
 from jobs.housekeeping import keep_house
 from jobs.imports import run_next_import
 from jobs.leases import name_owner
+from jobs.notifications import Notifier
+from jobs.outgoing_http import Network, OutgoingClient
 from jobs.schedules import enqueue_due
 from jobs.storage import Storage
+from jobs.webhook_requests import Wording
 
 log = structlog.get_logger()
 
@@ -48,6 +51,9 @@ class WorkerOptions:
     heartbeat_seconds: float = 5.0
     housekeeping_seconds: float = 3600.0
     keep_spool_days: float = 7.0
+    webhook_allowed_networks: tuple[Network, ...] = ()
+    """Where webhooks may lie although it is not a public network."""
+    webhook_wording: Wording = field(default_factory=Wording)
 
 
 def run_worker(database: Database, storage: Storage, options: WorkerOptions, stop: threading.Event) -> None:
@@ -84,7 +90,7 @@ class _Worker:
         self._options = options
         self._stop = stop
         self._owner = name_owner()
-        jobs = options.import_workers + 4
+        jobs = options.import_workers + 5
         self._scheduler = BackgroundScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(jobs)})
 
     def start(self) -> None:
@@ -96,6 +102,9 @@ class _Worker:
         for number in range(1, options.import_workers + 1):
             self._add_queue(f"imports-{number}", run_next_import)
         self._add_queue("exports", run_next_export)
+        client = OutgoingClient(options.webhook_allowed_networks)
+        notifier = Notifier(self._database, client, options.webhook_wording)
+        self._add("notifications", options.poll_seconds, lambda: notifier.deliver_due(name_owner(), self._stop))
         keep_spool = timedelta(days=options.keep_spool_days)
         housekeeping = options.housekeeping_seconds
         self._add("housekeeping", housekeeping, lambda: keep_house(self._database, self._storage, keep_spool))

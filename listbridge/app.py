@@ -22,7 +22,7 @@ from jobs.storage import Storage
 from listbridge.errors import CommandError
 from listbridge.lifeline import follow_parent
 from listbridge.logging import configure_logging
-from listbridge.settings import Address, Settings, load_settings
+from listbridge.settings import Address, Settings, load_settings, parse_networks
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -170,6 +170,9 @@ def _http_options(settings: Settings) -> HttpOptions:
         max_body=settings.max_form_kb * KIB,
         xml=limits,
         body_seconds=settings.body_seconds,
+        page_rate_per_address=settings.page_rate_per_address,
+        page_rate_per_account=settings.page_rate_per_account,
+        form_rate_per_address=settings.form_rate_per_address,
     )
 
 
@@ -198,15 +201,19 @@ def run_ftp(settings: Settings) -> None:
 
 
 def run_worker(settings: Settings) -> None:
-    """Import, export and keep house until a signal says stop.
+    """Import, export, notify and keep house until a signal says stop.
 
     Raises:
         CommandError: the database is not ready.
     """
     from jobs.worker import WorkerOptions
     from jobs.worker import run_worker as run
+    from services.mailup.notification_parameters import WORDING
 
     configure_logging(settings, "worker")
+    options = WorkerOptions(
+        webhook_allowed_networks=parse_networks(settings.webhook_allowed_networks), webhook_wording=WORDING
+    )
     stop = stop_on_signals()
     with open_application(settings) as application:
-        run(application.database, application.storage, WorkerOptions(), stop)
+        run(application.database, application.storage, options, stop)

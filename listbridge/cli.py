@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from audience.errors import AudienceError
 from exchange.errors import FileRefused
 from jobs.feeds import InvalidFolder
+from jobs.import_undo import UndoRefused
 from jobs.imports import UnknownImport
 from listbridge.app import describe_database_error
 from listbridge.commands import (
@@ -22,12 +23,17 @@ from listbridge.commands import (
     exports,
     fields,
     ftp_users,
+    groups,
     imports,
     installation,
     jobs,
     mailing_lists,
+    outbox,
     profiles,
+    recipients,
     roles,
+    templates,
+    webhooks,
 )
 from listbridge.errors import CommandError
 
@@ -42,11 +48,16 @@ for commands in (roles.app, installation.app):
     app.registered_commands += commands.registered_commands
 app.add_typer(accounts.app, name="account")
 app.add_typer(mailing_lists.app, name="list")
+app.add_typer(groups.app, name="group")
+app.add_typer(templates.app, name="template")
 app.add_typer(fields.app, name="field")
 app.add_typer(ftp_users.app, name="ftp-user")
+app.add_typer(recipients.app, name="recipient")
 app.add_typer(profiles.app, name="profile")
 app.add_typer(imports.app, name="import")
 app.add_typer(exports.app, name="export")
+app.add_typer(outbox.app, name="outbox")
+app.add_typer(webhooks.app, name="webhook")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(contracts.app, name="wsdl")
 
@@ -57,7 +68,7 @@ def main() -> None:
     os.umask(0o077)
     try:
         app(prog_name="listbridge")
-    except (CommandError, AudienceError, InvalidFolder, FileRefused, UnknownImport) as error:
+    except (CommandError, AudienceError, InvalidFolder, FileRefused, UnknownImport, UndoRefused) as error:
         _fail(str(error))
     except OperationalError as error:
         _fail(f"The database cannot be used: {describe_database_error(error)}")

@@ -7,7 +7,9 @@ named by `LISTBRIDGE_<KEY>_FILE` for secrets, `listbridge.toml` (in the working 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from tomllib import TOMLDecodeError
@@ -36,7 +38,11 @@ SECRETS = ("database_url",)
 PASSWORD_VARIABLES = (PREFIX + "PASSWORD", PREFIX + "PASSWORD_FILE")
 """Read by the commands that make users, see `listbridge.commands.passwords`."""
 
+SECRET_VARIABLES = (PREFIX + "SECRET", PREFIX + "SECRET_FILE")
+"""Read by the commands that make webhooks, see `listbridge.commands.webhooks`."""
+
 DATABASE_DRIVERS = ("sqlite", "postgresql+psycopg")
+_PUBLIC_URL = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#\\]*)?", re.IGNORECASE)
 
 
 class Address(NamedTuple):
@@ -94,6 +100,19 @@ def parse_port_range(value: object) -> PortRange:
     return ports
 
 
+def parse_networks(value: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Read networks such as `192.0.2.0/24`, separated by commas.
+
+    Raises:
+        ValueError: one of them is something else.
+    """
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    try:
+        return tuple(map(ipaddress.ip_network, parts))
+    except ValueError as error:
+        raise ValueError(f"{value!r} are not networks such as 192.0.2.0/24, separated by commas: {error}") from None
+
+
 def _parse_port(value: str) -> int:
     value = value.strip()
     if not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
@@ -131,6 +150,9 @@ class Settings(BaseSettings):
 
     http: Annotated[Address, NoDecode, BeforeValidator(parse_address)] = Address("127.0.0.1", 8080)
     """Where SOAP and HTTP callers are served."""
+
+    public_url: str = ""
+    """Under which the links in mails are opened, `http://…` or `https://…`; empty: where `http` listens."""
 
     ftp: Annotated[Address, NoDecode, BeforeValidator(parse_address)] = Address("127.0.0.1", 2121)
     """Where FTP clients are served."""
@@ -177,6 +199,18 @@ class Settings(BaseSettings):
     body_seconds: float = Field(default=30.0, gt=0)
     """Within which each piece of 64 KiB of a request's body has to come."""
 
+    page_rate_per_address: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Calls per second that the pages for registered callers take from one address; 0 is no limit."""
+
+    page_rate_per_account: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Calls per second that the pages of one account take; 0 is no limit."""
+
+    form_rate_per_address: float = Field(default=20.0, ge=0, allow_inf_nan=False)
+    """Requests per second that the pages for everybody take from one address; 0 is no limit."""
+
+    webhook_allowed_networks: str = ""
+    """Networks, separated by commas, that webhooks may lie in although they are not public."""
+
     disk_reserve_mb: int = Field(default=100, ge=0)
     """Free disk, in MiB, below which nothing more is accepted."""
 
@@ -192,6 +226,9 @@ class Settings(BaseSettings):
         object.__setattr__(self, "data_dir", data_dir)
         url = self.database_url or f"sqlite:///{data_dir / 'listbridge.db'}"
         object.__setattr__(self, "database_url", _check_database_url(url))
+        parse_networks(self.webhook_allowed_networks)
+        public_url = self.public_url or f"http://{self.http.reachable}"
+        object.__setattr__(self, "public_url", _check_public_url(public_url))
         return self
 
     @classmethod
@@ -239,7 +276,8 @@ def load_settings(**given: Any) -> Settings:
 def known_variables() -> list[str]:
     """Return the names of every environment variable that the program reads."""
     names = [PREFIX + name.upper() for name in Settings.model_fields]
-    return [*names, *(f"{PREFIX}{name.upper()}_FILE" for name in SECRETS), CONFIG_VARIABLE, *PASSWORD_VARIABLES]
+    special = (CONFIG_VARIABLE, *PASSWORD_VARIABLES, *SECRET_VARIABLES)
+    return [*names, *(f"{PREFIX}{name.upper()}_FILE" for name in SECRETS), *special]
 
 
 def read_secret(path: str, variable: str) -> str:
@@ -270,6 +308,12 @@ def _check_database_url(url: str) -> str:
     if driver not in DATABASE_DRIVERS:
         raise ValueError("database_url must begin with sqlite:/// or postgresql+psycopg://")
     return url
+
+
+def _check_public_url(url: str) -> str:
+    if not _PUBLIC_URL.fullmatch(url):
+        raise ValueError("public_url must be like https://mail.example.com, without ? and #")
+    return url.rstrip("/")
 
 
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import unescape
 from xml.sax.saxutils import escape
@@ -22,8 +23,8 @@ class Keyed:
     site: Site
 
     def result(self, path: str, operation: str, **parameters: object) -> str:
-        """Call an operation; return the text of its result."""
-        content = "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in parameters.items())
+        """Call an operation; return the text of its result. A parameter that is a mapping is sent as options."""
+        content = "".join(f"<{name}>{_write(value)}</{name}>" for name, value in parameters.items())
         body = f'<{operation} xmlns="{NAMESPACE}">{content}</{operation}>'
         envelope = f'<e:Envelope xmlns:e="{ENVELOPE}"><e:Body>{body}</e:Body></e:Envelope>'
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{NAMESPACE}/{operation}"'}
@@ -50,3 +51,10 @@ class Keyed:
         code = root.findtext("errorCode") or ""
         assert bool(root.findtext("errorDescription")) == (code != "0")
         return code
+
+
+def _write(value: object) -> str:
+    if not isinstance(value, Mapping):
+        return escape(str(value))
+    pairs = (f"<Key>{escape(str(key))}</Key><Value>{escape(str(item))}</Value>" for key, item in value.items())
+    return "".join(f"<Option>{pair}</Option>" for pair in pairs)

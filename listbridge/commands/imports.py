@@ -1,4 +1,4 @@
-"""`listbridge import`: import a file now, and see what became of imports.
+"""`listbridge import`: import a file now, see what became of imports, and undo them.
 
 The group takes the name of a file where others take the name of a command. A file that is called like a command
 is given as `./list`.
@@ -19,8 +19,10 @@ from audience.accounts import Account, find_account
 from audience.lists import find_list
 from exchange.profiles import Profile
 from jobs.feeds import IMPORT_FOLDER, find_feed, parse_folder
+from jobs.import_undo import UndoResult, undo_import
 from jobs.imports import ImportResult, import_file, import_result, list_imports
 from jobs.leases import name_owner
+from listbridge.commands.operator import YesOption, confirm, name_operator
 from listbridge.commands.options import AccountOption, application
 from listbridge.errors import CommandError
 from listbridge.output import JsonOption, Row, print_json, print_rows, print_values
@@ -48,7 +50,7 @@ class FileCommand(TyperCommand):
         return [piece for piece in super().collect_usage_pieces(ctx) if piece.strip("{}") != FILE]
 
 
-app = typer.Typer(cls=FileGroup, help="Import a file now, and see what became of imports.", no_args_is_help=True)
+app = typer.Typer(cls=FileGroup, help="Import a file now, see what became of imports, undo one.", no_args_is_help=True)
 
 
 @app.command(FILE, cls=FileCommand)
@@ -114,6 +116,27 @@ def show(
         _print_result(result)
 
 
+@app.command()
+def undo(
+    number: Annotated[int, typer.Argument(metavar="ID", help="Of the import, as `import list` shows it.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything except keeping it.")] = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take back what an import did to people, where nothing newer happened since, and say what was left."""
+    with application() as opened:
+        with opened.database.read() as connection:
+            result = import_result(connection, number)
+        if not dry_run:
+            file = Path(result.file_name).name
+            confirm(f"Undo import {number} ({file}, {result.counters['total']} rows)?", yes=yes)
+        undone = undo_import(opened.database, number, name_operator(), dry_run=dry_run)
+    if as_json:
+        print_json({**asdict(undone), "did_nothing": undone.did_nothing})
+    else:
+        _print_undone(undone)
+
+
 def _find_profile(connection: Connection, account: Account, folder: str) -> Profile:
     feed = find_feed(connection, account.id, parse_folder(folder)[0])
     if feed is None:
@@ -136,6 +159,30 @@ def _summarise(result: ImportResult) -> Row:
         "refused": sum(counters["refused"].values()),
         "created_at": result.created_at,
     }
+
+
+def _print_undone(undone: UndoResult) -> None:
+    counts = undone.counts
+    if undone.did_nothing:
+        print(f"There is nothing left to undo of import {undone.import_id}.")
+    else:
+        changes = {f"{kind} taken back": count for kind, count in counts.reverted.items()}
+        print_values(
+            {
+                "import": f"{undone.import_id}, undone",
+                **changes,
+                "recipients removed": counts.removed_recipients,
+                "mails not sent": undone.removed_mails,
+            }
+        )
+    for why, left in (("something newer happened", counts.newer), ("they are final", counts.final)):
+        if any(left.values()):
+            print(f"\nLeft, because {why}")
+            print_values(dict(left))
+    if counts.examples:
+        print(f"\nRecipients with something left, for example: {', '.join(map(str, counts.examples))}")
+    if undone.dry_run:
+        print("Dry run: nothing was kept.")
 
 
 def _print_result(result: ImportResult) -> None:

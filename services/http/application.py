@@ -13,12 +13,15 @@ from flask import Flask, request
 from db.engine import Database
 from jobs.storage import Storage
 from services.contracts import SERVICES
+from services.hosted.pages import create_hosted_pages
 from services.http.bodies import BodyRefused
 from services.http.failures import describe_failure
 from services.http.health import create_health_pages
 from services.http.metrics import REQUESTS
 from services.http.options import HttpOptions
 from services.http.slow_bodies import WATCH
+from services.mailup.activation import create_activation
+from services.mailup.form_pages import create_form_pages
 from services.mailup.pages import create_pages
 from services.resources import Resources
 from services.soap.declarations import Service
@@ -67,6 +70,9 @@ def _create_flask(resources: Resources, options: HttpOptions) -> Flask:
     flask.before_request(_count_endpoint)
     flask.register_blueprint(create_health_pages(resources))
     flask.register_blueprint(create_pages(resources, options))
+    flask.register_blueprint(create_form_pages(resources, options))
+    flask.register_blueprint(create_hosted_pages(resources, options))
+    flask.register_blueprint(create_activation(resources, options))
     return flask
 
 

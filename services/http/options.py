@@ -19,3 +19,9 @@ class HttpOptions:
     """Limits of SOAP messages."""
     body_seconds: float = 30.0
     """Within which each piece of 64 KiB of a request's body, or its shorter rest, has to come."""
+    page_rate_per_address: float = 0.0
+    """Calls per second that the pages for registered callers take from one address; 0 is no limit."""
+    page_rate_per_account: float = 0.0
+    """Calls per second that the pages of one account take; 0 is no limit."""
+    form_rate_per_address: float = 20.0
+    """Requests per second that the pages for everybody take from one address; 0 is no limit."""

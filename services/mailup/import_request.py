@@ -1,16 +1,17 @@
-"""Starts imports of one recipient document into several lists (specification §2.1-2.5)."""
+"""Takes in recipient documents: for several lists at once, to be started now, or for one, to be started later (§2)."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
+from typing import Any
 
 import structlog
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from audience.accounts import Account
 from audience.errors import UnknownList
@@ -22,7 +23,7 @@ from db.tables import import_run
 from exchange.errors import FileRefused
 from exchange.profiles import Channels, Profile
 from exchange.recipient_xml import XmlRows
-from jobs.queue import ImportRequest, SpooledFile, enqueue_import, spool
+from jobs.queue import ImportRequest, ImportState, SpooledFile, enqueue_import, spool
 from jobs.storage import Storage, sync_directory
 from services.mailup.recipient_grammar import GRAMMAR
 from services.mailup.results import Refusal
@@ -44,7 +45,8 @@ BUSY_OTHER_LIST = -602
 MAX_TARGETS = 1000
 
 SOURCE = "soap"
-FILE_NAME = "StartImportProcesses.xml"
+STARTED_FILE = "StartImportProcesses.xml"
+PREPARED_FILE = "NewImportProcess.xml"
 
 _GUID = re.compile(r"\{?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\}?", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -71,9 +73,11 @@ class ImportFlags:
     as_opt_out: bool
     force_opt_in: bool
     replace_groups: bool
+    confirm_message: int = 0
+    """Number of the message that asks for confirmation; 0 for that of the list."""
 
     def profile(self) -> Profile:
-        """Return the same in general terms, without groups.
+        """Return the same in general terms, without groups (specification §2.2, §2.3).
 
         Raises:
             Refusal: the import type is not 0 to 7.
@@ -81,14 +85,16 @@ class ImportFlags:
         channels = _CHANNELS.get(self.import_type)
         if channels is None:
             raise Refusal(INVALID_IMPORT_TYPE)
+        # There are no confirmation requests by SMS.
+        confirm = self.confirm_email and channels != "sms"
         return Profile(
             format="xml",
             grammar=asdict(GRAMMAR),
             channels=channels,
             empty_values="clear" if self.import_type in _CLEARING_TYPES else "keep",
             status="unsubscribed" if self.as_opt_out else "subscribed",
-            # There are no confirmation requests by SMS.
-            confirm=self.confirm_email and channels != "sms",
+            confirm=confirm,
+            confirm_message=self.confirm_message if confirm and self.confirm_message > 0 else None,
             change_pending=self.as_pending,
             resubscribe=self.force_opt_in,
             replace_groups=self.replace_groups,
@@ -132,6 +138,11 @@ def read_targets(list_ids: str | None, list_guids: str | None, group_ids: str | 
     return [Target(number or "", guid or "", group or ()) for number, guid, group in aligned]
 
 
+def read_target(number: int, guid: str | None, group_ids: str | None = None) -> Target:
+    """Return the one list that an operation is about, and the groups in it, separated by commas."""
+    return Target(str(number), (guid or "").strip(), _read_groups(group_ids or ""))
+
+
 def _split(text: str | None) -> list[str]:
     text = (text or "").strip().removesuffix(";")
     return [item.strip() for item in text.split(";")] if text else []
@@ -141,12 +152,13 @@ def _read_groups(text: str) -> tuple[int, ...]:
     return tuple(int(item) for item in map(str.strip, text.split(",")) if _NUMBER.fullmatch(item))
 
 
-def find_target(connection: Connection, account_id: int, number: str, guid: str) -> MailingList:
+def find_target(connection: Connection, account_id: int, target: Target) -> MailingList:
     """Return the list meant by a number, a GUID or both, which then must fit.
 
     Raises:
         Refusal: the GUID is malformed, or there is no such list in this account.
     """
+    number, guid = target.number, target.guid
     if guid and not _GUID.fullmatch(guid):
         raise Refusal(INVALID_GUID)
     try:
@@ -158,6 +170,16 @@ def find_target(connection: Connection, account_id: int, number: str, guid: str)
     if number or found.account_id != account_id:
         raise Refusal(UNKNOWN_LIST)
     return found
+
+
+def find_process(connection: Connection, mailing: MailingList, number: int) -> Row[Any] | None:
+    """Return the row of an import into a list by its number, whichever door it came through; None without one."""
+    query = select(import_run).where(
+        import_run.c.account_id == mailing.account_id,
+        import_run.c.list_id == mailing.id,
+        import_run.c.number == number,
+    )
+    return connection.execute(query).one_or_none()
 
 
 def start_imports(
@@ -172,13 +194,58 @@ def start_imports(
     with resources.database.read() as connection:
         resolved = [_resolve(connection, account.id, target) for target in targets]
         found = [mailing for mailing in resolved if isinstance(mailing, MailingList)]
-        _check_idle(connection, account.id, found)
+        check_idle(connection, account.id, {mailing.id for mailing in found})
         fields = fields_of(connection, account.id)
-    _check_document(document, profile, {name.lower(): str(number) for number, name in fields.items()})
+    _check_document(document, profile, fields)
     with _spooled_copies(resources.storage, document, len(found)) as copies:
         return retry_on_conflict(
             lambda: _enqueue(resources.database, account.id, list(zip(targets, resolved, strict=True)), profile, copies)
         )
+
+
+def prepare_import(resources: Resources, account: Account, target: Target, document: Text, flags: ImportFlags) -> int:
+    """Keep an import until it is started; return its number. It is durable when this returns.
+
+    Raises:
+        Refusal: nothing was prepared.
+    """
+    profile = replace(flags.profile(), groups=target.groups)
+    with resources.database.read() as connection:
+        mailing = find_target(connection, account.id, target)
+        fields = fields_of(connection, account.id)
+    _check_document(document, profile, fields)
+    with _spooled_copies(resources.storage, document, 1) as [copy]:
+
+        def prepare() -> int:
+            with resources.database.write() as connection:
+                return _record(connection, _request(mailing, profile, copy, PREPARED_FILE), "prepared")
+
+        return retry_on_conflict(prepare)
+
+
+def lock_account(connection: Connection, account_id: int) -> None:
+    """Let the calls of one account pass one by one, so that two at the same moment do not both find it idle."""
+    connection.execute(select(account_table.c.id).where(account_table.c.id == account_id).with_for_update())
+
+
+def check_idle(connection: Connection, account_id: int, wanted: Collection[int]) -> None:
+    """Refuse while an import of the account runs, or one that was started here waits (specification §2.5).
+
+    Args:
+        connection: in any transaction; when in one that goes on to start imports, after `lock_account`.
+        account_id: whose imports are looked at.
+        wanted: ids of the lists that are to be imported into.
+
+    Raises:
+        Refusal: there is such an import, into one of these lists or another one.
+    """
+    waiting = (import_run.c.state == "queued") & (import_run.c.source == SOURCE)
+    query = select(import_run.c.list_id).where(
+        import_run.c.account_id == account_id, waiting | (import_run.c.state == "running")
+    )
+    busy = set(connection.execute(query).scalars())
+    if busy:
+        raise Refusal(BUSY_OTHER_LIST if busy.isdisjoint(wanted) else BUSY_SAME_LIST)
 
 
 def _enqueue(
@@ -190,9 +257,8 @@ def _enqueue(
 ) -> list[Started]:
     remaining = iter(copies)
     with database.write() as connection:
-        # Calls of one account pass one by one, so that two at the same moment do not both find it idle.
-        connection.execute(select(account_table.c.id).where(account_table.c.id == account_id).with_for_update())
-        _check_idle(connection, account_id, [mailing for _, mailing in wanted if isinstance(mailing, MailingList)])
+        lock_account(connection, account_id)
+        check_idle(connection, account_id, {mailing.id for _, mailing in wanted if isinstance(mailing, MailingList)})
         return [
             _start(connection, target, mailing, replace(profile, groups=target.groups), remaining)
             for target, mailing in wanted
@@ -201,7 +267,7 @@ def _enqueue(
 
 def _resolve(connection: Connection, account_id: int, target: Target) -> MailingList | int:
     try:
-        return find_target(connection, account_id, target.number, target.guid)
+        return find_target(connection, account_id, target)
     except Refusal as refusal:
         return refusal.code
 
@@ -211,38 +277,32 @@ def _start(
 ) -> Started:
     if isinstance(mailing, int):
         return Started(0, int(target.number) if _NUMBER.fullmatch(target.number) else 0, mailing)
-    copy = next(copies)
-    request = ImportRequest(
+    process = _record(connection, _request(mailing, profile, next(copies), STARTED_FILE), "queued")
+    return Started(process, mailing.number)
+
+
+def _request(mailing: MailingList, profile: Profile, copy: SpooledFile, file_name: str) -> ImportRequest:
+    return ImportRequest(
         account_id=mailing.account_id,
         list_id=mailing.id,
         profile=profile,
         source=SOURCE,
-        file_name=FILE_NAME,
+        file_name=file_name,
         spool_name=copy.name,
         size=copy.size,
     )
-    import_id = enqueue_import(connection, request)
-    process = connection.execute(select(import_run.c.number).where(import_run.c.id == import_id)).scalar_one()
-    return Started(process, mailing.number)
 
 
-def _check_idle(connection: Connection, account_id: int, wanted: Iterable[MailingList]) -> None:
-    """Refuse while an import of the account runs, or one that was started here waits (specification §2.5)."""
-    waiting = (import_run.c.state == "queued") & (import_run.c.source == SOURCE)
-    query = select(import_run.c.list_id).where(
-        import_run.c.account_id == account_id, waiting | (import_run.c.state == "running")
-    )
-    busy = set(connection.execute(query).scalars())
-    if busy:
-        same = any(mailing.id in busy for mailing in wanted)
-        raise Refusal(BUSY_SAME_LIST if same else BUSY_OTHER_LIST)
+def _record(connection: Connection, request: ImportRequest, state: ImportState) -> int:
+    import_id = enqueue_import(connection, request, state=state)
+    return int(connection.execute(select(import_run.c.number).where(import_run.c.id == import_id)).scalar_one())
 
 
-def _check_document(document: Text, profile: Profile, field_numbers: Mapping[str, str]) -> None:
+def _check_document(document: Text, profile: Profile, fields: Mapping[int, str]) -> None:
     """Read the document once, as the import will, so that the caller hears of errors now."""
-    rows = XmlRows(document.open, profile, field_numbers, GRAMMAR)
+    numbers = {name.lower(): str(number) for number, name in fields.items()}
     try:
-        next(rows.batches(1), None)
+        next(XmlRows(document.open, profile, numbers, GRAMMAR).batches(1), None)
     except FileRefused:
         raise Refusal(INVALID_DOCUMENT) from None
 

@@ -7,9 +7,11 @@ no white space between elements, and containers are there even when nothing is i
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from audience.errors import AudienceError, InvalidName, InvalidSetting, ListBusy, UnknownGroup, UnknownList
 from services.mailup.results import element
 from services.soap.declarations import INT, STRING
 
@@ -19,6 +21,18 @@ WRONG_CREDENTIALS = 2
 ACCOUNT_NOT_ACTIVE = 3
 INVALID_KEY = 4
 UNKNOWN_LIST = 5
+UNKNOWN_GROUP = 6
+INVALID_PARAMETER = 9
+INVALID_OPTION = 10
+NOT_ALLOWED_NOW = 12
+
+_REFUSALS: Mapping[type[AudienceError], int] = {
+    UnknownList: UNKNOWN_LIST,
+    UnknownGroup: UNKNOWN_GROUP,
+    InvalidName: INVALID_PARAMETER,
+    InvalidSetting: INVALID_OPTION,
+    ListBusy: NOT_ALLOWED_NOW,
+}
 
 _DENIED = (WRONG_CREDENTIALS, ACCOUNT_NOT_ACTIVE, INVALID_KEY)
 _CODE = re.compile(r"<[eE]rrorCode>(\d+)</")
@@ -35,6 +49,11 @@ class Failure(Exception):
         super().__init__(code)
         self.code = code
         self.description = description
+
+
+def explain(error: AudienceError) -> Failure:
+    """Return what callers are told of something that the audience cannot do."""
+    return Failure(_REFUSALS.get(type(error), UNRECOGNISED), str(error))
 
 
 @dataclass(frozen=True, slots=True)

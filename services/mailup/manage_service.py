@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from services.mailup.keyed_operations import NAMESPACE, OPTIONS, keyed_operation_to_come
-from services.mailup.keyed_results import Shape, describe_outcome
-from services.mailup.list_operations import GROUPS, LISTS, get_groups, get_lists
+from services.mailup.group_operations import create_group, delete_group, update_group
+from services.mailup.keyed_operations import NAMESPACE
+from services.mailup.keyed_results import describe_outcome
+from services.mailup.list_management import create_list, delete_list, update_list
+from services.mailup.list_operations import get_groups, get_lists, get_lists_of_user
 from services.mailup.logins import LOGINS
-from services.soap.declarations import BOOLEAN, INT, STRING, Service
+from services.mailup.user_operations import get_user_id
+from services.soap.declarations import Service
 
 MANAGE_SERVICE = Service(
     name="MailupManage",
@@ -15,30 +18,15 @@ MANAGE_SERVICE = Service(
     operations=(
         *LOGINS,
         get_lists,
-        keyed_operation_to_come("GetIdUser", accessKey=STRING),
-        keyed_operation_to_come("GetListsUser", Shape("GetListsUserResult", LISTS), accessKey=STRING, idUser=INT),
+        get_user_id,
+        get_lists_of_user,
         get_groups,
-        keyed_operation_to_come(
-            "CreateGroup",
-            # The original spells this root so.
-            Shape("CreateGroupsResult", GROUPS),
-            accessKey=STRING,
-            listID=INT,
-            groupName=STRING,
-            groupNotes=STRING,
-        ),
-        keyed_operation_to_come("UpdateGroup", accessKey=STRING, groupID=INT, options=OPTIONS),
-        keyed_operation_to_come("DeleteGroup", accessKey=STRING, listID=INT, groupID=INT, deleteUsers=BOOLEAN),
-        keyed_operation_to_come(
-            "CreateList",
-            accessKey=STRING,
-            name=STRING,
-            defaultSettings=STRING,
-            copyTemplate=BOOLEAN,
-            options=OPTIONS,
-        ),
-        keyed_operation_to_come("UpdateList", accessKey=STRING, listID=INT, options=OPTIONS),
-        keyed_operation_to_come("DeleteList", accessKey=STRING, listID=INT),
+        create_group,
+        update_group,
+        delete_group,
+        create_list,
+        update_list,
+        delete_list,
     ),
     documentation="MailUp WebService for managing lists and groups.",
     describe_outcome=describe_outcome,

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from services.mailup.keyed_operations import NAMESPACE, OPTIONS, keyed_operation_to_come
 from services.mailup.keyed_results import CODE_NAMES, NumberShape, Shape, describe_outcome
-from services.mailup.list_operations import LISTS, get_fields, get_fields_st, get_groups, get_lists
+from services.mailup.list_identities import LIST_IDENTITIES
+from services.mailup.list_operations import (
+    get_fields,
+    get_fields_st,
+    get_groups,
+    get_lists,
+    get_lists_of_user,
+    get_templates,
+)
 from services.mailup.logins import LOGINS
 from services.mailup.results import element
+from services.mailup.user_operations import get_user_access, get_user_id
 from services.soap.declarations import BOOLEAN, DATETIME, INT, STRING, Operation, Service
 
-_CREATED_LISTS = element("Lists")
 _STATUS_CODES = (CODE_NAMES, ("erroCode", "erroDescription"))
 
 
@@ -18,14 +26,10 @@ def _of_list(name: str, container: str) -> Shape:
     return Shape(f"{name}Result", element("list", element(container)))
 
 
-def _deprecated(name: str) -> Shape:
-    return Shape(name, codes_success=False, names_error=True)
-
-
 _USERS: tuple[Operation, ...] = (
     *LOGINS,
-    keyed_operation_to_come("GetIdUser", accessKey=STRING),
-    keyed_operation_to_come("GetListsUser", Shape("GetListsUserResult", LISTS), accessKey=STRING, idUser=INT),
+    get_user_id,
+    get_lists_of_user,
     get_lists,
     get_groups,
     keyed_operation_to_come("GetCredits", accessKey=STRING),
@@ -35,12 +39,12 @@ _USERS: tuple[Operation, ...] = (
         accessKey=STRING,
         idList=INT,
     ),
-    keyed_operation_to_come("GetUserAccess", userId=INT, accessKey=STRING),
+    get_user_access,
     keyed_operation_to_come("CheckUserHash", userID=INT, userHash=STRING, accessKey=STRING),
 )
 
 _NEWSLETTERS: tuple[Operation, ...] = (
-    keyed_operation_to_come("GetTemplates", _of_list("GetTemplates", "templates"), accessKey=STRING, listID=INT),
+    get_templates,
     keyed_operation_to_come("GetNewsletters", _of_list("GetNewsletters", "newsletters"), accessKey=STRING, listID=INT),
     keyed_operation_to_come("GetMessages", _of_list("GetMessages", "newsletters"), accessKey=STRING, listID=INT),
     keyed_operation_to_come(
@@ -160,22 +164,7 @@ _NEWSLETTER_QUEUES: tuple[Operation, ...] = (
     ),
 )
 
-_LISTS: tuple[Operation, ...] = (
-    get_fields,
-    get_fields_st,
-    keyed_operation_to_come(
-        "CreateList_st", Shape("CreateList_st", _CREATED_LISTS), accessKey=STRING, name=STRING, autoId=STRING
-    ),
-    keyed_operation_to_come(
-        "DeleteList_st", Shape("DeleteList_st", _CREATED_LISTS), accessKey=STRING, listId=INT, autoId=STRING
-    ),
-    keyed_operation_to_come(
-        "GetListIdentity_st", Shape("GetListIdentity_st", _CREATED_LISTS), accessKey=STRING, autoId=STRING
-    ),
-    keyed_operation_to_come("CreateList", _deprecated("CreateList"), accessKey=STRING, name=STRING, autoId=STRING),
-    keyed_operation_to_come("DeleteList", _deprecated("DeleteList"), accessKey=STRING, listId=INT, autoId=STRING),
-    keyed_operation_to_come("GetListIdentity", _deprecated("GetListIdentity"), accessKey=STRING, autoId=STRING),
-)
+_LISTS: tuple[Operation, ...] = (get_fields, get_fields_st, *LIST_IDENTITIES)
 
 _TEXT_MESSAGES: tuple[Operation, ...] = (
     keyed_operation_to_come("GetSMS", _of_list("GetSMS", "smss"), accessKey=STRING, listID=INT),

@@ -14,7 +14,7 @@ from keyed_calls import MANAGE, NAMESPACE, REPORT, SEND, Keyed
 from sqlalchemy import func, select
 from web_server import serve, serve_with_granian
 
-from audience.access_keys import KEY_LIFETIME, find_key_account, issue_key, revoke_key
+from audience.access_keys import KEY_LIFETIME, KeyHolder, find_key_holder, issue_key, revoke_key
 from audience.accounts import Login, add_account, find_api_login
 from audience.passwords import hash_password
 from db.engine import Database
@@ -171,11 +171,11 @@ def test_the_hour_of_a_key(keyed: Keyed, database: Database) -> None:
         key = issue_key(connection, login, NOW)
     last = NOW + KEY_LIFETIME - timedelta(microseconds=1)
     with database.read() as connection:
-        assert find_key_account(connection, key, last) == login.account
-        assert find_key_account(connection, key, NOW + KEY_LIFETIME) is None
+        assert find_key_holder(connection, key, last) == KeyHolder(login.account, 2, "a1")
+        assert find_key_holder(connection, key, NOW + KEY_LIFETIME) is None
     with database.write() as connection:
         revoke_key(connection, key)
-        assert find_key_account(connection, key, NOW) is None
+        assert find_key_holder(connection, key, NOW) is None
 
 
 def test_logins_remove_expired_keys_of_everybody(keyed: Keyed, database: Database) -> None:

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from services.mailup.keyed_results import Failure, NumberShape, Shape, describe_outcome, text_element
+from audience.errors import (
+    AlreadyExists,
+    AudienceError,
+    InvalidName,
+    InvalidSetting,
+    ListBusy,
+    UnknownGroup,
+    UnknownList,
+)
+from services.mailup.keyed_results import Failure, NumberShape, Shape, describe_outcome, explain, text_element
 from services.soap.declarations import INT, STRING
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"))
@@ -71,3 +80,19 @@ def test_numbers() -> None:
 )
 def test_outcomes(result: object, outcome: str) -> None:
     assert describe_outcome(result) == outcome
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UnknownList("No."), 5),
+        (UnknownGroup("No."), 6),
+        (InvalidName("No."), 9),
+        (InvalidSetting("color", "No."), 10),
+        (ListBusy("No."), 12),
+        (AlreadyExists("No."), 1),
+    ],
+)
+def test_what_callers_are_told(error: AudienceError, code: int) -> None:
+    failure = explain(error)
+    assert (failure.code, failure.description) == (code, str(error))

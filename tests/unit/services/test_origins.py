@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.http.origins import caller_address, request_origin
-from services.mailup.page_actions import account_number
+from services.mailup.page_targets import account_number
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.mailup.page_parameters import MAX_PARAMETERS, InvalidParameters, PageParameters, read_parameters
+from services.mailup.page_parameters import (
+    MAX_NUMBERS,
+    MAX_PARAMETERS,
+    InvalidParameters,
+    PageParameters,
+    read_parameters,
+)
 
 
 def _read(**values: str) -> PageParameters:
@@ -32,18 +38,18 @@ def _read(**values: str) -> PageParameters:
     ],
 )
 def test_merges_and_decodes(query: str, form: str, expected: str) -> None:
-    assert read_parameters(query, form, {}).text("Email") == expected
+    assert read_parameters(query, form).text("Email") == expected
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), max_size=50))
 def test_every_text_comes_through_as_utf8(text: str) -> None:
-    assert read_parameters(urlencode({"name": text}), "", {}).text("name") == text.strip(" ")
+    assert read_parameters(urlencode({"name": text}), "").text("name") == text.strip(" ")
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_decode_or_are_refused(data: bytes) -> None:
     with contextlib.suppress(InvalidParameters):
-        read_parameters(f"name={quote(data)}", data.decode("latin-1"), {}).text("name")
+        read_parameters(f"name={quote(data)}", data.decode("latin-1")).text("name")
 
 
 @pytest.mark.parametrize("value", ["\0", "a\nb", "\x1b[0m", "\x85", "\x7f"])
@@ -54,7 +60,7 @@ def test_control_characters_are_refused(value: str) -> None:
 
 def test_too_many_parameters_are_refused() -> None:
     with pytest.raises(InvalidParameters):
-        read_parameters("a=1&" * (MAX_PARAMETERS + 1), "", {})
+        read_parameters("a=1&" * (MAX_PARAMETERS + 1), "")
 
 
 @pytest.mark.parametrize("default", [True, False])
@@ -106,3 +112,43 @@ def test_fields(names: str, values: str, expected: dict[int, str]) -> None:
 def test_unequal_fields_are_refused(names: str, values: str) -> None:
     with pytest.raises(InvalidParameters):
         _read(csvFldNames=names, csvFldValues=values).fields()
+
+
+def test_numbers_of_check_boxes() -> None:
+    parameters = PageParameters([("list", "1"), ("List", " 3,2"), ("LIST", ""), ("list", "1;4")])
+    assert parameters.repeated_numbers("List") == [1, 3, 2, 4]
+    assert parameters.numbers("List") == [1]
+    assert _read(other="x").repeated_numbers("List") == []
+
+
+def test_too_many_numbers_are_refused() -> None:
+    parameters = PageParameters([("list", "1,2,3,4,5,6,7,8,9,10")] * (MAX_NUMBERS // 10 + 1))
+    with pytest.raises(InvalidParameters):
+        parameters.repeated_numbers("list")
+
+
+def test_fields_of_a_form() -> None:
+    pairs = [("campo1", " Ada "), ("CAMPO39", "x"), ("campo0", "a"), ("campo40", "b"), ("campo", "c"), ("name", "\0")]
+    assert PageParameters([*pairs, ("Campo1", "Eve")]).form_fields() == {1: "Ada", 39: "x"}
+    assert _read(campo2="one\r\ntwo\tthree").form_fields() == {2: "one  two three"}
+
+
+@pytest.mark.parametrize("value", ["\0", "\x1b", "x" * 10_001])
+def test_odd_fields_of_a_form_are_refused(value: str) -> None:
+    with pytest.raises(InvalidParameters):
+        _read(campo1=value).form_fields()
+
+
+@pytest.mark.parametrize(
+    ("values", "mobile"),
+    [
+        ({}, ""),
+        ({"prefix": "+39"}, ""),
+        ({"sms": "340", "number": "111"}, "340"),
+        ({"prefix": "+39", "number": "340"}, "+39340"),
+        ({"prefix": "0039", "sms": "340"}, "+39340"),
+        ({"prefix": "39", "sms": "+49151"}, "+49151"),
+    ],
+)
+def test_the_mobile_number_of_a_form(values: dict[str, str], mobile: str) -> None:
+    assert _read(**values).form_mobile() == mobile

@@ -1,0 +1,42 @@
+"""`listbridge group`: the groups of a list."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from audience.accounts import find_account
+from audience.lists import add_group, find_list, groups_of
+from listbridge.commands.options import AccountOption, application
+from listbridge.output import JsonOption, print_rows
+
+app = typer.Typer(help="Groups of a list.", no_args_is_help=True)
+
+ListOption = Annotated[int, typer.Option("--list", help="Number of the list.")]
+
+
+@app.command()
+def add(
+    account: AccountOption,
+    number: ListOption,
+    name: Annotated[str, typer.Option(help="Name of the group.")],
+    notes: Annotated[str, typer.Option(help="For people.", show_default=False)] = "",
+) -> None:
+    """Add a group, or find the one of this name, and print its number."""
+    with application() as opened, opened.database.write() as connection:
+        mailing = find_list(connection, find_account(connection, account).id, number)
+        group = add_group(connection, mailing, name, notes)
+    print(group.number)
+
+
+@app.command("list")
+def list_all(account: AccountOption, number: ListOption, as_json: JsonOption = False) -> None:
+    """List the groups of a list by number."""
+    with application() as opened, opened.database.read() as connection:
+        mailing = find_list(connection, find_account(connection, account).id, number)
+        groups = groups_of(connection, [mailing.id])
+    shown = ("number", "name", "notes")
+    rows = [{name: value for name, value in asdict(group).items() if name in shown} for group in groups]
+    print_rows(rows, as_json=as_json, nothing="There are no groups.")
