@@ -22,6 +22,10 @@ _KINDS = {Channel.EMAIL: b"email:", Channel.SMS: b"mobile:"}
 _DIGESTS_A_QUERY = 10_000
 """SQLite takes 32,766 parameters, PostgreSQL 65,535."""
 
+_LOCK = {
+    exclusive: select(lock(func.hashtextextended(bindparam("lock"), 0)))
+    for exclusive, lock in ((True, func.pg_advisory_xact_lock), (False, func.pg_advisory_xact_lock_shared))
+}
 # Pages ask before each address that they add, so the statements are made once. Without suppressions, which is the
 # rule, the first one answers alone.
 _HAS_SUPPRESSIONS = select(exists().where(suppression.c.account_id == bindparam("account_id")))
@@ -115,5 +119,4 @@ def lock_suppressions(connection: Connection, account_id: int, *, exclusive: boo
     """
     if connection.dialect.name != "postgresql":
         return
-    lock = func.pg_advisory_xact_lock if exclusive else func.pg_advisory_xact_lock_shared
-    connection.execute(select(lock(func.hashtextextended(f"suppression:{account_id}", 0))))
+    connection.execute(_LOCK[exclusive], {"lock": f"suppression:{account_id}"})
