@@ -18,7 +18,7 @@ from audience.errors import AddressForgotten, UnknownRecipient
 from audience.history import Cause, Subject, record_status
 from audience.lists import MailingList
 from audience.profiles import ProfileChange, change_fields, change_groups
-from audience.status_rules import Channel, State, Status, Transition, state_of
+from audience.status_rules import Channel, Reason, State, Status, Transition, state_of
 from audience.suppressions import is_suppressed, lock_suppressions
 from audience.webhooks import Event, announce
 from db.functions import inserts_into
@@ -34,6 +34,10 @@ __all__ = [
     "state_in_list",
     "update_profile",
 ]
+
+
+BULK_SOURCES = ("soap", "ftp", "command-line")
+"""Doors of imports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,7 @@ class _Person:
     fields: Mapping[str, str]
     status: int | None
     reason: int | None
+    source: str | None
 
 
 def _apply(
@@ -158,13 +163,26 @@ def _apply(
         after = transition[before]
         if before == State.NONE and after == State.NONE:
             raise UnknownRecipient("The address is not in this list.")
-        if after == before or _write_state(connection, mailing, person, address.channel, after, cause):
+        settled = after == before and not _confirms_import(person, transition, cause)
+        if settled or _write_state(connection, mailing, person, address.channel, after, cause):
             return Change(person.id, before, after)
         # An import, which locks subscriptions only, was faster.
         again = _lock_person(connection, mailing, address)
         if again is None:
             raise UnknownRecipient("The address is not in this list any more.")
-        person.status, person.reason = again.status, again.reason
+        person.status, person.reason, person.source = again.status, again.reason, again.source
+
+
+def _confirms_import(person: _Person, transition: Transition, cause: Cause) -> bool:
+    """Tell whether somebody himself asks for the status that only an import has given him so far.
+
+    It is recorded as his own wish then, so that it stays when the import is undone.
+    """
+    if person.source not in BULK_SOURCES or cause.source in BULK_SOURCES:
+        return False
+    if person.status == Status.UNSUBSCRIBED:
+        return person.reason == Reason.IMPORTED and transition.subscribed == State.UNSUBSCRIBED
+    return person.status == Status.SUBSCRIBED and transition.none != State.NONE
 
 
 def _change_profile(
@@ -223,7 +241,7 @@ def _add_person(
     }
     recipient_id = connection.execute(_ADD_RECIPIENT[connection.dialect.name], values).scalar_one_or_none()
     if recipient_id is not None:
-        return _Person(recipient_id, fields, None, None)
+        return _Person(recipient_id, fields, None, None, None)
     # Somebody else added the same address a moment ago.
     found = _lock_person(connection, mailing, address)
     assert found is not None
@@ -246,7 +264,7 @@ def _write_state(
         "message_id": None,
         "source": cause.source,
     }
-    if after == State.SUBSCRIBED:
+    if after == State.SUBSCRIBED and person.status != Status.SUBSCRIBED:
         values["subscribed_at"] = now
     if person.status is None:
         key = {"recipient_id": person.id, "list_id": mailing.id, "channel": channel}
@@ -283,7 +301,8 @@ def _select_people(channel: Channel) -> Select[Any]:
         & (subscription.c.channel == channel)
     )
     return (
-        select(recipient.c.id, recipient.c.fields, subscription.c.status, subscription.c.reason_type)
+        select(recipient.c.id, recipient.c.fields)
+        .add_columns(subscription.c.status, subscription.c.reason_type, subscription.c.source)
         .outerjoin_from(recipient, subscription, own)
         .where(key == bindparam("address"), recipient.c.account_id == bindparam("account_id"))
     )

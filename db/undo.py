@@ -35,6 +35,8 @@ class UndoPart:
     now: datetime
     final_reasons: Collection[int]
     find_forgotten: IsForgotten
+    keep_unsubscribed: bool
+    """Leave those unsubscribed whom the import unsubscribed."""
 
 
 def _no_counts() -> dict[str, int]:
@@ -115,7 +117,10 @@ class _Undo:
 
     def _decide(self) -> None:
         sql = self._sql
-        self._execute_all((sql.add_steps, sql.mark_statuses, sql.mark_values, sql.mark_emails, sql.mark_mobiles))
+        self._execute_all((sql.add_steps, sql.mark_statuses))
+        if self._part.keep_unsubscribed:
+            self._execute(sql.keep_unsubscribed)
+        self._execute_all((sql.mark_values, sql.mark_emails, sql.mark_mobiles))
         self._mark_forgotten()
         self._execute_all((sql.mark_groups, sql.mark_new))
 

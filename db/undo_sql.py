@@ -153,6 +153,9 @@ MARK_STATUSES = f"""
     ))
 """
 
+# A later import may have asked for the same once more, which leaves no trace; nobody who left is brought back by that.
+KEEP_UNSUBSCRIBED = "UPDATE undo_step SET outcome = 'newer' WHERE kind = 1 AND outcome = 'revert' AND after = '3'"
+
 MARK_VALUES = """
     UPDATE undo_step AS x SET outcome = 'newer'
     WHERE x.kind = 2 AND x.outcome = 'revert' AND x.key NOT IN ('email', 'mobile') AND EXISTS (

@@ -63,6 +63,12 @@ class Profile:
     quiet_seconds: float = 2.0
     """With completeness "connection": how long a silent, living control connection waits for the verdict."""
 
+    @property
+    def may_unsubscribe(self) -> bool:
+        """Whether rows can ask for the end of a subscription."""
+        # In CSV a column may say so even where subscribing is the rule.
+        return self.status != "subscribed" or self.format == "csv"
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready form that `from_dict` reads back."""
         return asdict(self)

@@ -12,14 +12,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy import Connection, Row, delete, func, select
+from sqlalchemy import Connection, Row, delete, func, literal, select
 
 from audience.status_rules import FINAL_REASONS, Channel, Reason
 from audience.suppressions import digest_address, lock_suppressions, suppressed_among
 from db.engine import Database
+from db.functions import merge_json
 from db.retry import retry_on_conflict
 from db.tables import account, history, import_run, outbox
+from db.types import JsonObject
 from db.undo import UndoCounts, UndoPart, undo_part
+from exchange.profiles import Profile
 from jobs.imports import UnknownImport
 from jobs.leases import RunTable
 
@@ -27,6 +30,8 @@ log = structlog.get_logger()
 
 CHUNK_PEOPLE = 1_000
 """While a chunk is being undone, nobody can add people to the account, and on SQLite nobody can write at all."""
+UNDONE = "undone"
+"""A counter of an import that was undone."""
 _ENDED = ("completed", "failed", "skipped")
 _CHANNELS = {"email": Channel.EMAIL, "mobile": Channel.SMS}
 _runs = RunTable(import_run)
@@ -159,6 +164,21 @@ def _part(connection: Connection, run: _Run, chunk: Sequence[int], actor: str | 
         now=datetime.now(UTC),
         final_reasons=(*FINAL_REASONS, Reason.FORGOTTEN),
         find_forgotten=find_forgotten,
+        keep_unsubscribed=_may_have_been_repeated(connection, run),
+    )
+
+
+def _may_have_been_repeated(connection: Connection, run: _Run) -> bool:
+    """Tell whether an unsubscribe by this import may have been asked for by a later one, to which it was no news."""
+    later = select(import_run.c.profile, import_run.c.counters).where(
+        import_run.c.account_id == run.account_id,
+        import_run.c.id > run.id,
+        import_run.c.rows_done > 0,
+        import_run.c.dry_run.is_(False),
+    )
+    return any(
+        UNDONE not in row.counters and Profile.from_dict(row.profile).may_unsubscribe
+        for row in connection.execute(later)
     )
 
 
@@ -178,10 +198,15 @@ def _remove_mails(database: Database, import_id: int, dry_run: bool) -> int:
 
 
 def _forget_content(database: Database, import_id: int) -> None:
-    """Let the same file be imported again: a file whose content was imported before is skipped."""
+    """Let the same file be imported again: a file whose content was imported before is skipped.
+
+    What the import has asked for does not count any more either.
+    """
 
     def forget() -> None:
         with database.write() as connection:
-            connection.execute(import_run.update().where(import_run.c.id == import_id).values(sha256=None))
+            counters = merge_json(import_run.c.counters, literal({UNDONE: 1}, JsonObject))
+            change = import_run.update().where(import_run.c.id == import_id)
+            connection.execute(change.values(sha256=None, counters=counters))
 
     retry_on_conflict(forget)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -12,12 +13,15 @@ from audience.accounts import add_account
 from audience.errors import InvalidAddress, UnknownRecipient
 from audience.lists import Group, MailingList, add_group, add_list
 from audience.status_rules import (
+    CONFIRM,
+    KEEP,
     REQUEST_CONFIRMATION,
     SUBSCRIBE,
     UNSUBSCRIBE,
     Channel,
     Reason,
     State,
+    Status,
     Transition,
 )
 from audience.subscriptions import Address, Cause, change_state, parse_address, state_in_list, update_profile
@@ -105,6 +109,39 @@ def test_a_number_can_be_subscribed_too(world: World) -> None:
     with world.database.read() as connection:
         assert state_in_list(connection, world.mailing, address) == State.SUBSCRIBED
         assert connection.execute(select(recipient.c.email, recipient.c.mobile)).one() == (None, "+393401234567")
+
+
+@pytest.mark.parametrize(
+    ("status", "wish", "told"),
+    [
+        (Status.UNSUBSCRIBED, UNSUBSCRIBE, 1),
+        (Status.UNSUBSCRIBED, CONFIRM, 0),
+        (Status.UNSUBSCRIBED, KEEP, 0),
+        (Status.SUBSCRIBED, SUBSCRIBE, 1),
+        (Status.SUBSCRIBED, REQUEST_CONFIRMATION, 1),
+        (Status.SUBSCRIBED, KEEP, 0),
+        (Status.SUBSCRIBED, CONFIRM, 0),
+    ],
+)
+def test_a_wish_for_what_an_import_did_is_told_once(world: World, status: Status, wish: Transition, told: int) -> None:
+    address = parse_address(world.mailing, email="a@example.com")
+    with world.database.write() as connection:
+        imported = Cause("ftp", Reason.IMPORTED)
+        change_state(connection, world.mailing, address, SUBSCRIBE, imported)
+        if status == Status.UNSUBSCRIBED:
+            change_state(connection, world.mailing, address, UNSUBSCRIBE, imported)
+    before = history_rows(world)
+    for _ in range(2):
+        with world.database.write() as connection:
+            change = change_state(connection, world.mailing, address, wish, Cause("page", Reason.LINK))
+        assert (change.before, change.after) == (State(status), State(status))
+    rows = history_rows(world)[len(before) :]
+    assert [(row.old_status, row.new_status, row.source) for row in rows] == [(status, status, "page")] * told
+
+
+def history_rows(world: World) -> list[Any]:
+    with world.database.read() as connection:
+        return list(connection.execute(select(history).order_by(history.c.id)))
 
 
 def test_a_profile_keeps_clears_and_regroups(world: World) -> None:
