@@ -235,8 +235,11 @@ def _scrub_refused_rows(connection: Connection, account_id: int, addresses: list
 
 def _needles(address: Address) -> list[bytes]:
     if address.channel == Channel.SMS:
-        number = phonenumbers.parse(address.value)
-        return [str(number.national_number).encode()]
+        try:
+            return [str(phonenumbers.parse(address.value).national_number).encode()]
+        except phonenumbers.NumberParseException:
+            # It has no known country, so nobody can write it without its prefix.
+            return [address.value.removeprefix("+").encode()]
     encoded = {address.value.encode(encoding, "replace") for encoding in ("utf-8", "cp1252")}
     return sorted(encoded)
 

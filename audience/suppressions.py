@@ -74,21 +74,15 @@ def suppressed_among(connection: Connection, account_id: int, digests: Iterable[
     return found
 
 
-def digest_people(
-    connection: Connection, account_id: int, people: Iterable[tuple[str | None, str | None]]
-) -> list[list[str]] | None:
-    """Return the digests of each person's e-mail address and mobile number; None when nobody was ever forgotten."""
+def find_suppressed(
+    connection: Connection, account_id: int, addresses: Iterable[tuple[Channel, str]]
+) -> set[tuple[Channel, str]]:
+    """Return those of some normalised addresses that must not be added to an account."""
     secret_key = connection.execute(_SECRET_KEY, {"account_id": account_id}).scalar_one_or_none()
     if secret_key is None:
-        return None
-    return [
-        [
-            digest_address(secret_key, channel, address)
-            for channel, address in zip((Channel.EMAIL, Channel.SMS), addresses, strict=True)
-            if address is not None
-        ]
-        for addresses in people
-    ]
+        return set()
+    by_digest = {digest_address(secret_key, *address): address for address in addresses}
+    return {by_digest[digest] for digest in suppressed_among(connection, account_id, by_digest)}
 
 
 def add_suppressions(connection: Connection, account_id: int, digests: Iterable[str]) -> None:

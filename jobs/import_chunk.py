@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice, takewhile
 
@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 from audience.addresses import MAX_EMAIL, is_plain_email, normalise_email, normalise_mobile
 from audience.errors import InvalidAddress, InvalidName
 from audience.lists import Group, MailingList, add_group, clean_group_name
-from audience.status_rules import FINAL_REASONS, ImportRule, Reason, Transition
-from audience.suppressions import digest_people, lock_suppressions, suppressed_among
+from audience.status_rules import FINAL_REASONS, Channel, ImportRule, Reason, State, Transition
+from audience.suppressions import find_suppressed, lock_suppressions
 from db.merge import MergeCounts, Part, PersonRow, RowsMeet, merge_part
 from exchange.errors import RowRefused
 from exchange.profiles import Profile
@@ -64,7 +64,8 @@ class Chunk:
         self.noted: list[RowError] = []
         """Rows that were taken, but not all of them."""
         self.forgotten: list[RowError] = []
-        """After the merge: rows of people who were erased at their own wish. The rows themselves are not kept."""
+        """After the merge: rows with what was erased at its owner's wish. The rows themselves are not kept."""
+        self._refused_emails: list[tuple[int, str]] = []
 
     def _read_wishes(self, profile: Profile) -> dict[str, _Wish]:
         subscribe = ImportRule(
@@ -96,6 +97,7 @@ class Chunk:
                 self._add(row)
             except RowRefused as refusal:
                 self.refused.append(RowError(row.line, refusal.code, refusal.text, row.raw))
+                self._refused_emails.append((row.line, row.email.strip().lower()))
 
     def _add(self, row: SourceRow) -> None:
         plan = self._plan
@@ -173,21 +175,46 @@ class Chunk:
         return self._merge(connection, self._refuse_forgotten(connection), now)
 
     def _refuse_forgotten(self, connection: Connection) -> list[Person]:
-        """Return the people without those who were erased at their own wish."""
+        """Return the people without what was erased at its owner's wish; nothing of that is kept in errors either."""
         self.forgotten = []
         account_id = self._plan.account_id
         lock_suppressions(connection, account_id, exclusive=False)
-        digests = digest_people(connection, account_id, [(person.email, person.mobile) for person in self._people])
-        if digests is None:
+        suppressed = find_suppressed(connection, account_id, self._addresses())
+        if not suppressed:
             return self._people
-        suppressed = suppressed_among(connection, account_id, {digest for own in digests for digest in own})
-        welcome = []
-        for person, own in zip(self._people, digests, strict=True):
-            if suppressed.isdisjoint(own):
-                welcome.append(person)
-            else:
-                self.forgotten.append(RowError(person.line, "forgotten", _FORGOTTEN, ""))
-        return welcome
+        people = [kept for person in self._people if (kept := self._without_forgotten(person, suppressed)) is not None]
+        lines = {error.line for error in self.forgotten}
+        emails = {email for channel, email in suppressed if channel == Channel.EMAIL}
+        lines.update(line for line, email in self._refused_emails if email in emails)
+        self.refused = [_blank(error, lines) for error in self.refused]
+        self.noted = [_blank(error, lines) for error in self.noted]
+        return people
+
+    def _addresses(self) -> Iterator[tuple[Channel, str]]:
+        for person in self._people:
+            if person.email is not None:
+                yield Channel.EMAIL, person.email
+            if person.mobile is not None:
+                yield Channel.SMS, person.mobile
+        yield from ((Channel.EMAIL, email) for _, email in self._refused_emails)
+
+    def _without_forgotten(self, person: Person, suppressed: Collection[tuple[Channel, str]]) -> Person | None:
+        """Return what may be taken of a row; None when that is nothing."""
+        email_gone = (Channel.EMAIL, person.email) in suppressed
+        mobile_gone = (Channel.SMS, person.mobile) in suppressed
+        if not (email_gone or mobile_gone):
+            return person
+        if mobile_gone and not email_gone and person.email is not None:
+            self.forgotten.append(
+                RowError(person.line, "mobile-forgotten", f"{_FORGOTTEN} Only the rest was taken.", "")
+            )
+            return replace(person, mobile=None, sms_rule=None)
+        self.forgotten.append(RowError(person.line, "forgotten", _FORGOTTEN, ""))
+        leaves = person.sms_rule is not None and self._transitions.all[person.sms_rule].none == State.UNSUBSCRIBED
+        if mobile_gone or not leaves:
+            return None
+        # Whoever has the number by now leaves all the same.
+        return replace(person, email=None, email_rule=None, fields={}, groups=NO_GROUPS)
 
     def _merge(self, connection: Connection, people: list[Person], now: datetime) -> MergeCounts:
         total = MergeCounts()
@@ -258,6 +285,10 @@ class Chunk:
             asks_confirmation=plan.profile.confirm and plan.profile.status != "unsubscribed",
             confirm_message=plan.profile.confirm_message,
         )
+
+
+def _blank(error: RowError, lines: Collection[int]) -> RowError:
+    return error._replace(raw="") if error.line in lines else error
 
 
 def _number(text: str) -> int:

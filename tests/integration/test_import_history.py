@@ -126,13 +126,7 @@ def test_nobody_is_asked_who_is_unsubscribed(world: World) -> None:
 
 
 def test_who_was_forgotten_stays_out(world: World) -> None:
-    with world.database.write() as connection:
-        secret_key = connection.execute(select(account_table.c.secret_key)).scalar_one()
-        digests = [
-            digest_address(secret_key, Channel.EMAIL, "gone@example.com"),
-            digest_address(secret_key, Channel.SMS, "+393201234567"),
-        ]
-        add_suppressions(connection, world.account.id, digests)
+    _forget(world, (Channel.EMAIL, "gone@example.com"), (Channel.SMS, "+393201234567"))
     chunk = world.merge(
         Profile(),
         row("GONE@example.com"),
@@ -140,6 +134,45 @@ def test_who_was_forgotten_stays_out(world: World) -> None:
         row("c@example.com"),
     )
     refused = [(error.line, error.code, error.raw) for error in chunk.forgotten]
-    assert refused == [(3, "forgotten", ""), (9, "forgotten", "")]
-    assert [person.email for person in world.rows(recipient)] == ["c@example.com"]
-    assert len(world.rows(subscription)) == 1
+    assert refused == [(3, "forgotten", ""), (9, "mobile-forgotten", "")]
+    assert [(person.email, person.mobile) for person in world.rows(recipient)] == [
+        ("b@example.com", None),
+        ("c@example.com", None),
+    ]
+    assert len(world.rows(subscription)) == 2
+
+
+def test_what_was_forgotten_costs_nobody_his_unsubscribe(world: World) -> None:
+    known = (row("a@example.com"), row("b@example.com", mobile="+393201234567"))
+    world.merge(Profile(), *known)
+    _forget(world, (Channel.EMAIL, "gone@example.com"), (Channel.SMS, "+393207654321"))
+    leaving = Profile(status="unsubscribed")
+    chunk = world.merge(
+        leaving,
+        row("a@example.com", mobile="+393207654321"),
+        row("gone@example.com", mobile="+393201234567", fields={"1": "Gone"}),
+    )
+    assert [error.code for error in chunk.forgotten] == ["mobile-forgotten", "forgotten"]
+    statuses = {(found.recipient_id, found.channel): found.status for found in world.rows(subscription)}
+    assert statuses == {(1, 1): 3, (2, 1): 1, (2, 2): 3}
+    assert [person.fields for person in world.rows(recipient)] == [{}, {}]
+
+
+def test_errors_keep_nothing_of_who_was_forgotten(world: World) -> None:
+    _forget(world, (Channel.EMAIL, "gone@example.com"))
+    raw = "Gone@example.com;nonsense\n"
+    chunk = world.merge(
+        Profile(),
+        row("Gone@example.com", mobile="nonsense", raw=raw, line=4),
+        row("Gone@example.com", list_number="99", raw=raw, line=5),
+        row("b@example.com", mobile="nonsense", raw="b@example.com;nonsense\n", line=6),
+    )
+    kept = [(error.line, error.raw) for error in (*chunk.forgotten, *chunk.refused, *chunk.noted)]
+    assert sorted(kept) == [(4, ""), (4, ""), (5, ""), (6, "b@example.com;nonsense\n")]
+
+
+def _forget(world: World, *addresses: tuple[Channel, str]) -> None:
+    with world.database.write() as connection:
+        secret_key = connection.execute(select(account_table.c.secret_key)).scalar_one()
+        digests = [digest_address(secret_key, *address) for address in addresses]
+        add_suppressions(connection, world.account.id, digests)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from alembic import command
@@ -12,9 +13,9 @@ from sqlalchemy import inspect, select
 
 import db
 from audience.accounts import add_account
-from audience.history import HistoryKind
+from audience.history import HistoryKind, Subject, record_status
 from audience.lists import add_group, add_list, find_list
-from audience.status_rules import SUBSCRIBE, UNSUBSCRIBE, Reason
+from audience.status_rules import SUBSCRIBE, UNSUBSCRIBE, Channel, Reason, State
 from audience.subscriptions import Cause, ProfileChange, change_state, parse_address
 from db.engine import Database
 from db.migration import is_current, migrate
@@ -47,6 +48,10 @@ def test_what_an_older_database_told_is_told_as_before(database: Database) -> No
         change_state(connection, mailing, address, SUBSCRIBE, Cause("page"), profile)
         change_state(connection, mailing, address, UNSUBSCRIBE, Cause("page", Reason.LINK, actor="192.0.2.1"))
     statuses = _statuses(database)
+    with database.write() as connection:
+        # That a subscription was removed an older database cannot tell.
+        subject = Subject(owner.id, 1, mailing.id)
+        record_status(connection, subject, Channel.EMAIL, State.PENDING, None, Cause("soap"), datetime.now(UTC))
     _go_back(database)
     migrate(database)
     assert _statuses(database) == statuses

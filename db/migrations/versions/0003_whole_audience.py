@@ -231,7 +231,7 @@ def downgrade() -> None:
         op.drop_table(table)
     op.drop_index("ix_history_import_id", table_name="history")
     # What it cannot say is taken out, or it would look like changes of a status.
-    op.execute("DELETE FROM history WHERE kind <> 1")
+    op.execute("DELETE FROM history WHERE kind <> 1 OR new_status IS NULL OR channel IS NULL OR list_id IS NULL")
     with op.batch_alter_table("history") as history:
         for name, kind in (
             ("list_id", sa.BigInteger()),
