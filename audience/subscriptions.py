@@ -20,7 +20,7 @@ from audience.lists import MailingList
 from audience.profiles import ProfileChange, change_fields, change_groups
 from audience.status_rules import Channel, Reason, State, Status, Transition, state_of
 from audience.suppressions import is_suppressed, lock_suppressions
-from audience.webhooks import Event, announce
+from audience.webhooks import Event, announce, announce_elsewhere
 from db.functions import inserts_into
 from db.tables import recipient, subscription
 
@@ -29,6 +29,7 @@ __all__ = [
     "Cause",
     "Change",
     "ProfileChange",
+    "add_recipient",
     "change_state",
     "parse_address",
     "state_in_list",
@@ -102,12 +103,30 @@ def change_state(
             raise UnknownRecipient("The address is not in this list.")
         person = _add_person(connection, mailing, address, profile)
     change = _apply(connection, mailing, person, address, transition, cause)
-    profile_changed = False
+    changed = _Changed()
     if profile is not None and change.before != State.BLOCKED:
-        profile_changed = _change_profile(connection, _subject(mailing, person), person.fields, profile, cause)
+        changed = _change_profile(connection, _subject(mailing, person), person.fields, profile, cause)
     if mailing.notifies:
-        _tell(connection, mailing, change, address.channel, cause, profile_changed)
+        _tell(connection, mailing, change, address.channel, cause, changed)
     return change
+
+
+def add_recipient(
+    connection: Connection, mailing: MailingList, address: Address, profile: ProfileChange | None = None
+) -> int | None:
+    """Add a recipient who has no subscription yet; return his id, or None when the account has the address already.
+
+    Args:
+        connection: in a writing transaction.
+        mailing: a list of the account.
+        address: of the recipient.
+        profile: personal data he begins with; groups are left out.
+
+    Raises:
+        AddressForgotten: the address was erased at its owner's wish.
+    """
+    person = _insert_person(connection, mailing, address, profile)
+    return person.id if person is not None else None
 
 
 def update_profile(
@@ -135,8 +154,9 @@ def update_profile(
     stored = connection.execute(query).scalar_one()
     subject = Subject(mailing.account_id, recipient_id, mailing.id)
     profile = ProfileChange(fields, groups, replace_groups)
-    if _change_profile(connection, subject, stored, profile, cause) and mailing.notifies:
-        announce(connection, mailing, recipient_id, "profile", cause)
+    changed = _change_profile(connection, subject, stored, profile, cause)
+    if mailing.notifies:
+        _tell_profile(connection, mailing, recipient_id, cause, changed)
 
 
 @dataclass(slots=True)
@@ -150,6 +170,14 @@ class _Person:
     source: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    """What of a profile changed: personal data, which are the account's, and groups of the list."""
+
+    fields: bool = False
+    groups: bool = False
+
+
 def _apply(
     connection: Connection,
     mailing: MailingList,
@@ -158,19 +186,23 @@ def _apply(
     transition: Transition,
     cause: Cause,
 ) -> Change:
+    is_fresh = connection.dialect.name == "sqlite"
     while True:
         before = state_of(person.status, person.reason)
         after = transition[before]
-        if before == State.NONE and after == State.NONE:
-            raise UnknownRecipient("The address is not in this list.")
         settled = after == before and not _confirms_import(person, transition, cause)
+        if settled and not is_fresh:
+            # PostgreSQL, when it had to wait for the recipient, has read the subscription as it was before that
+            # (EvalPlanQual). What is written finds out by itself; what is left as it is has to be looked at again.
+            _look_again(connection, mailing, person, address.channel)
+            is_fresh = True
+            continue
+        if settled and before == State.NONE:
+            raise UnknownRecipient("The address is not in this list.")
         if settled or _write_state(connection, mailing, person, address.channel, after, cause):
             return Change(person.id, before, after)
         # An import, which locks subscriptions only, was faster.
-        again = _lock_person(connection, mailing, address)
-        if again is None:
-            raise UnknownRecipient("The address is not in this list any more.")
-        person.status, person.reason, person.source = again.status, again.reason, again.source
+        _look_again(connection, mailing, person, address.channel)
 
 
 def _confirms_import(person: _Person, transition: Transition, cause: Cause) -> bool:
@@ -182,15 +214,22 @@ def _confirms_import(person: _Person, transition: Transition, cause: Cause) -> b
         return False
     if person.status == Status.UNSUBSCRIBED:
         return person.reason == Reason.IMPORTED and transition.subscribed == State.UNSUBSCRIBED
-    return person.status == Status.SUBSCRIBED and transition.none != State.NONE
+    return person.status in (Status.SUBSCRIBED, Status.PENDING) and transition.none == person.status
+
+
+def _look_again(connection: Connection, mailing: MailingList, person: _Person, channel: Channel) -> None:
+    """Read the subscription of a recipient who is locked."""
+    key = {"recipient_id": person.id, "list_id": mailing.id, "channel": channel}
+    row = connection.execute(_SUBSCRIPTION, key).one_or_none()
+    person.status, person.reason, person.source = row if row is not None else (None, None, None)
 
 
 def _change_profile(
     connection: Connection, subject: Subject, stored: Mapping[str, str], profile: ProfileChange, cause: Cause
-) -> bool:
+) -> _Changed:
     now = datetime.now(UTC)
-    fields_changed = change_fields(connection, subject, stored, profile.values(), cause, now)
-    return change_groups(connection, subject, profile, cause, now) or fields_changed
+    fields = change_fields(connection, subject, stored, profile.values(), cause, now)
+    return _Changed(fields, change_groups(connection, subject, profile, cause, now))
 
 
 def _tell(
@@ -199,13 +238,28 @@ def _tell(
     change: Change,
     channel: Channel,
     cause: Cause,
-    profile_changed: bool,
+    changed: _Changed,
 ) -> None:
     if change.after != change.before:
         announce(connection, mailing, change.recipient_id, _EVENTS[change.after], cause, channel=channel)
-    # The data somebody begins with are not a change.
-    if profile_changed and change.before != State.NONE:
-        announce(connection, mailing, change.recipient_id, "profile", cause, channel=channel)
+    _tell_profile(connection, mailing, change.recipient_id, cause, changed, channel, begins=change.before == State.NONE)
+
+
+def _tell_profile(
+    connection: Connection,
+    mailing: MailingList,
+    recipient_id: int,
+    cause: Cause,
+    changed: _Changed,
+    channel: Channel = Channel.EMAIL,
+    *,
+    begins: bool = False,
+) -> None:
+    # The data somebody begins with in a list are not a change there.
+    if (changed.fields or changed.groups) and not begins:
+        announce(connection, mailing, recipient_id, "profile", cause, channel=channel)
+    if changed.fields:
+        announce_elsewhere(connection, mailing, recipient_id, cause)
 
 
 def _subject(mailing: MailingList, person: _Person) -> Subject:
@@ -225,6 +279,18 @@ def _lock_person(connection: Connection, mailing: MailingList, address: Address)
 def _add_person(
     connection: Connection, mailing: MailingList, address: Address, profile: ProfileChange | None
 ) -> _Person:
+    added = _insert_person(connection, mailing, address, profile)
+    if added is not None:
+        return added
+    # Somebody else added the same address a moment ago.
+    found = _lock_person(connection, mailing, address)
+    assert found is not None
+    return found
+
+
+def _insert_person(
+    connection: Connection, mailing: MailingList, address: Address, profile: ProfileChange | None
+) -> _Person | None:
     lock_suppressions(connection, mailing.account_id, exclusive=False)
     if is_suppressed(connection, mailing.account_id, address.channel, address.value):
         raise AddressForgotten("The address was erased at its owner's wish.")
@@ -240,12 +306,7 @@ def _add_person(
         "updated_at": now,
     }
     recipient_id = connection.execute(_ADD_RECIPIENT[connection.dialect.name], values).scalar_one_or_none()
-    if recipient_id is not None:
-        return _Person(recipient_id, fields, None, None, None)
-    # Somebody else added the same address a moment ago.
-    found = _lock_person(connection, mailing, address)
-    assert found is not None
-    return found
+    return _Person(recipient_id, fields, None, None, None) if recipient_id is not None else None
 
 
 def _write_state(
@@ -314,6 +375,9 @@ _ADD_RECIPIENT = {
     for dialect, insert in inserts_into(recipient).items()
 }
 _ADD_SUBSCRIPTION = {dialect: insert.on_conflict_do_nothing() for dialect, insert in inserts_into(subscription).items()}
+_SUBSCRIPTION = select(subscription.c.status, subscription.c.reason_type, subscription.c.source).where(
+    *(subscription.c[name] == bindparam(name) for name in ("recipient_id", "list_id", "channel"))
+)
 _CHANGE_SUBSCRIPTION = subscription.update().where(
     subscription.c.recipient_id == bindparam("here_recipient"),
     subscription.c.list_id == bindparam("here_list"),

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 MOST_TOGETHER = 64
 """Pieces of work in one transaction, so that other processes get their turn."""
@@ -100,6 +101,13 @@ class _Piece:
         try:
             self.result = self._work(connection)
         except Exception as error:
-            connection.exec_driver_sql("ROLLBACK TO piece")
             self.error = error
+            self._take_back(connection, error)
         connection.exec_driver_sql("RELEASE piece")
+
+    def _take_back(self, connection: Connection, cause: Exception) -> None:
+        try:
+            connection.exec_driver_sql("ROLLBACK TO piece")
+        except DBAPIError:
+            # Some errors, such as a full disk, end the whole transaction; everybody is told why.
+            raise cause from None

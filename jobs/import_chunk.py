@@ -59,7 +59,11 @@ class Chunk:
         self._use_email = profile.channels != "sms"
         self._use_sms = profile.channels != "email"
         self._wishes = self._read_wishes(profile)
-        self._default_groups = frozenset(plan.groups[number].id for number in profile.groups if number in plan.groups)
+        named = [plan.groups[number] for number in profile.groups if number in plan.groups]
+        self._default_groups = {
+            mailing.id: frozenset(group.id for group in named if group.list_id == mailing.id)
+            for mailing in plan.lists.values()
+        }
         self.refused: list[RowError] = []
         self.noted: list[RowError] = []
         """Rows that were taken, but not all of them."""
@@ -109,7 +113,11 @@ class Chunk:
         mobile = self._mobile(row, mailing, email) if row.mobile and self._use_sms else None
         if email is None and mobile is None:
             raise RowRefused("no-address", "The row has neither an e-mail address nor a mobile number.")
-        groups = self._groups(row, mailing) if row.groups or row.group_name else (self._default_groups, frozenset())
+        groups = (
+            self._groups(row, mailing)
+            if row.groups or row.group_name
+            else (self._default_groups[mailing.id], frozenset())
+        )
         person = Person(
             email,
             mobile,
@@ -157,7 +165,7 @@ class Chunk:
         return key
 
     def _read_groups(self, row: SourceRow, mailing: MailingList) -> GroupKey:
-        ids = set(self._default_groups)
+        ids = set(self._default_groups[mailing.id])
         for number in row.groups.replace(";", ",").split(","):
             group = self._plan.groups.get(_number(number.strip()))
             # Groups that do not exist in the list are ignored.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from audience.accounts import add_account
 from audience.errors import InvalidAddress, UnknownRecipient
@@ -24,7 +25,15 @@ from audience.status_rules import (
     Status,
     Transition,
 )
-from audience.subscriptions import Address, Cause, change_state, parse_address, state_in_list, update_profile
+from audience.subscriptions import (
+    Address,
+    Cause,
+    ProfileChange,
+    change_state,
+    parse_address,
+    state_in_list,
+    update_profile,
+)
 from db.engine import Database
 from db.tables import group_member, history, recipient, subscription
 
@@ -118,7 +127,9 @@ def test_a_number_can_be_subscribed_too(world: World) -> None:
         (Status.UNSUBSCRIBED, CONFIRM, 0),
         (Status.UNSUBSCRIBED, KEEP, 0),
         (Status.SUBSCRIBED, SUBSCRIBE, 1),
-        (Status.SUBSCRIBED, REQUEST_CONFIRMATION, 1),
+        (Status.SUBSCRIBED, REQUEST_CONFIRMATION, 0),
+        (Status.PENDING, REQUEST_CONFIRMATION, 1),
+        (Status.PENDING, KEEP, 0),
         (Status.SUBSCRIBED, KEEP, 0),
         (Status.SUBSCRIBED, CONFIRM, 0),
     ],
@@ -127,7 +138,8 @@ def test_a_wish_for_what_an_import_did_is_told_once(world: World, status: Status
     address = parse_address(world.mailing, email="a@example.com")
     with world.database.write() as connection:
         imported = Cause("ftp", Reason.IMPORTED)
-        change_state(connection, world.mailing, address, SUBSCRIBE, imported)
+        beginning = REQUEST_CONFIRMATION if status == Status.PENDING else SUBSCRIBE
+        change_state(connection, world.mailing, address, beginning, imported)
         if status == Status.UNSUBSCRIBED:
             change_state(connection, world.mailing, address, UNSUBSCRIBE, imported)
     before = history_rows(world)
@@ -194,3 +206,39 @@ def test_32_writers_never_find_sqlite_locked(sqlite_url: str) -> None:
     with database.read() as connection:
         assert len(connection.execute(select(subscription)).all()) == 640
     database.close()
+
+
+@pytest.mark.postgresql
+def test_who_had_to_wait_sees_what_the_other_did(postgresql_url: str) -> None:
+    """PostgreSQL shows a statement that has waited for a row the other tables as they were before."""
+    database = Database(postgresql_url)
+    with database.write() as connection:
+        mailing = add_list(connection, add_account(connection, 1, password="secret").id, "News")
+        address = parse_address(mailing, email="a@example.com")
+        change_state(connection, mailing, address, SUBSCRIBE, PAGE)
+        change_state(connection, mailing, address, UNSUBSCRIBE, PAGE)
+
+    def leave() -> State:
+        with database.write() as connection:
+            return change_state(connection, mailing, address, UNSUBSCRIBE, PAGE).before
+
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as connection:
+            change_state(connection, mailing, address, SUBSCRIBE, PAGE, ProfileChange({1: "changed"}))
+            leaving = pool.submit(leave)
+            _wait_for_lock(database)
+        assert leaving.result(60) == State.SUBSCRIBED
+    with database.read() as connection:
+        assert state_in_list(connection, mailing, address) == State.UNSUBSCRIBED
+    database.close()
+
+
+def _wait_for_lock(database: Database) -> None:
+    waiting = text("SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with database.read() as connection:
+            if connection.execute(waiting).scalar_one():
+                return
+        time.sleep(0.02)
+    raise AssertionError("nobody waits")
