@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import phonenumbers
-from sqlalchemy import Connection, Row, and_, delete, func, literal, select
+from sqlalchemy import Connection, Row, and_, delete, exists, false, func, literal, select
 
 from audience.errors import UnknownRecipient
 from audience.history import Cause, HistoryKind
@@ -87,10 +87,10 @@ def erase_recipient(connection: Connection, account_id: int, address: Address, c
     lock_suppressions(connection, account_id, exclusive=True)
     person = _lock_person(connection, account_id, address)
     now = datetime.now(UTC)
-    addresses = _addresses(person)
+    addresses = [*_addresses(person), *_earlier_addresses(connection, account_id, person.id)]
     _suppress(connection, account_id, addresses)
-    _scrub_messages(connection, account_id, person.id)
-    _announce(connection, account_id, person.id, cause)
+    under_way_until = _scrub_messages(connection, account_id, person.id, now)
+    _announce(connection, account_id, person.id, cause, under_way_until or now)
     ended = _end_subscriptions(connection, account_id, person.id, cause, now)
     connection.execute(delete(group_member).where(group_member.c.recipient_id == person.id))
     _scrub_history(connection, person.id)
@@ -127,6 +127,28 @@ def _addresses(person: Row[int, str | None, str | None]) -> list[Address]:
     return [Address(channel, value) for channel, value in both if value is not None]
 
 
+def _earlier_addresses(connection: Connection, account_id: int, recipient_id: int) -> list[Address]:
+    """Return the addresses that his history tells of, without those that somebody else has by now."""
+    query = select(history.c.details).where(
+        history.c.recipient_id == recipient_id, history.c.kind == HistoryKind.PROFILE, history.c.details.is_not(None)
+    )
+    told = {
+        Address(channel, values[name])
+        for details in connection.execute(query).scalars()
+        for values in (details["before"], details["after"])
+        for name, channel in (("email", Channel.EMAIL), ("mobile", Channel.SMS))
+        if values.get(name)
+    }
+    return [address for address in told if not _is_held(connection, account_id, address)]
+
+
+def _is_held(connection: Connection, account_id: int, address: Address) -> bool:
+    """Tell whether a recipient has an address now; the present ones of the person himself count elsewhere."""
+    key = recipient.c.email if address.channel == Channel.EMAIL else recipient.c.mobile
+    held = exists().where(key == address.value, recipient.c.account_id == account_id)
+    return bool(connection.execute(select(held)).scalar_one())
+
+
 def _suppress(connection: Connection, account_id: int, addresses: list[Address]) -> None:
     query = select(account.c.secret_key).where(account.c.id == account_id)
     secret_key = connection.execute(query).scalar_one()
@@ -134,22 +156,28 @@ def _suppress(connection: Connection, account_id: int, addresses: list[Address])
     add_suppressions(connection, account_id, digests)
 
 
-def _scrub_messages(connection: Connection, account_id: int, recipient_id: int) -> None:
-    """Take back what was to be sent to him or about him, and empty what was told about him."""
+def _scrub_messages(connection: Connection, account_id: int, recipient_id: int, now: datetime) -> datetime | None:
+    """Take back what was to be sent to him or about him, and empty what was told about him.
+
+    What is being told at this moment cannot be taken back; returns when all of it will have ended, if there is any.
+    """
     connection.execute(delete(outbox).where(outbox.c.recipient_id == recipient_id, outbox.c.state == "waiting"))
     webhooks = select(webhook.c.id).where(webhook.c.account_id == account_id)
     his = and_(notification.c.webhook_id.in_(webhooks), notification.c.recipient_id == recipient_id)
-    connection.execute(delete(notification).where(his, notification.c.state == "waiting"))
+    under_way = func.coalesce(notification.c.lease_until >= now, false())
+    connection.execute(delete(notification).where(his, notification.c.state == "waiting", ~under_way))
     connection.execute(notification.update().where(his).values(content={}, answer_text=None))
+    ends = select(func.max(notification.c.lease_until)).where(his, notification.c.state == "waiting")
+    return connection.execute(ends).scalar_one()
 
 
-def _announce(connection: Connection, account_id: int, recipient_id: int, cause: Cause) -> None:
+def _announce(connection: Connection, account_id: int, recipient_id: int, cause: Cause, due: datetime) -> None:
     """Have those told who must forget him too; his address goes with that, and stays until they have been told."""
     his = select(subscription.c.list_id).where(subscription.c.recipient_id == recipient_id)
     list_ids = set(connection.execute(his).scalars())
     for mailing in lists_of(connection, account_id):
         if mailing.notifies and mailing.id in list_ids:
-            announce(connection, mailing, recipient_id, "delete", replace(cause, reason=Reason.FORGOTTEN))
+            announce(connection, mailing, recipient_id, "delete", replace(cause, reason=Reason.FORGOTTEN), due=due)
 
 
 def _end_subscriptions(connection: Connection, account_id: int, recipient_id: int, cause: Cause, now: datetime) -> int:

@@ -50,6 +50,8 @@ list_group = Table(
     Column("notes", String, nullable=False),
     UniqueConstraint("account_id", "number"),
     UniqueConstraint("list_id", "name"),
+    # Never again the id of a group that is gone: its history names it.
+    sqlite_autoincrement=True,
 )
 
 # Layouts for new messages; those without a list are the account's defaults.
@@ -88,6 +90,8 @@ recipient = Table(
     Column("fields", JsonObject, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    # Never again the id of somebody who is gone: links, notifications and history name it.
+    sqlite_autoincrement=True,
 )
 # The key comes first: with the account in front, a planner without statistics may take any of the three indexes
 # for a look-up by e-mail address, and read the whole account each time.

@@ -21,7 +21,7 @@ _SQLITE = {
     "clear": "DELETE FROM",
     "fence": "LIMIT -1",
     # Nobody else adds recipients while this transaction has the write lock.
-    "next_id": "(SELECT COALESCE(MAX(id), 0) FROM recipient) + k.seq",
+    "next_id": "COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'recipient'), 0) + k.seq",
     "merged": "json_patch(r.fields, x.fields)",
     "stripped": "json_patch('{}', x.fields)",
     "pairs": "json_each(x.fields)",
@@ -32,6 +32,7 @@ _SQLITE = {
     "array": "json_array",
     "collect_array": "json_group_array",
     "no_array": "NULL",
+    "elements": "json_each",
     "nested": "json",
     "lock": "",
     "share": "",
@@ -53,6 +54,7 @@ _POSTGRESQL = {
     "array": "json_build_array",
     "collect_array": "jsonb_agg",
     "no_array": "CAST(NULL AS jsonb)",
+    "elements": "json_array_elements_text",
     "nested": "",
     "lock": "FOR UPDATE OF r",
     "share": "FOR SHARE",
@@ -295,13 +297,29 @@ _ADD_GROUP_HISTORY = """
 ADD_GROUP_HISTORY = _ADD_GROUP_HISTORY % (_GROUPS_TO_ADD, "{no_array}", "x.group_set IS NOT NULL")
 ADD_GROUP_HISTORY_REPLACING = _ADD_GROUP_HISTORY % (_GROUPS_TO_ADD, _GROUPS_TO_REMOVE, "true")
 
-# Who is pending now because this part asks for confirmation gets a mail, unless one is waiting for him already.
+# Who is pending now because this part asks for confirmation gets a mail. One that waits for him already does, if it
+# confirms this list: that of a page stays the page's, that of another import is this import's from now on, unless
+# that one has completed: then both rely on it, and it goes with neither.
 ADD_CONFIRMATIONS = """
-    INSERT INTO outbox (account_id, list_id, recipient_id, kind, list_ids, message_number, import_id, state, created_at)
+    INSERT INTO outbox AS o (account_id, list_id, recipient_id, kind, list_ids, message_number, import_id, state,
+                             created_at)
     SELECT :account, x.list_id, x.recipient_id, 'confirmation', {array}(x.list_id), CAST(:message AS INTEGER), :import,
            'waiting', :now
     FROM import_resolved x WHERE x.email_after = 2
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (recipient_id, list_id, kind) WHERE state = 'waiting' DO UPDATE
+    SET import_id = CASE WHEN EXISTS (
+            SELECT 1 FROM import_run i WHERE i.id = o.import_id AND i.state <> 'completed'
+        ) THEN excluded.import_id END,
+        message_number = CASE WHEN o.import_id IS NULL THEN o.message_number ELSE excluded.message_number END,
+        list_ids = (
+            SELECT {collect_array}(u.id) FROM (
+                SELECT CAST(e.value AS BIGINT) AS id FROM {elements}(o.list_ids) e UNION SELECT excluded.list_id
+            ) u
+        )
+    WHERE o.import_id <> excluded.import_id
+       OR (o.import_id IS NULL AND NOT EXISTS (
+           SELECT 1 FROM {elements}(o.list_ids) e WHERE CAST(e.value AS BIGINT) = excluded.list_id
+       ))
 """
 
 # Out of the list's groups that are not among the row's.

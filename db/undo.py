@@ -122,7 +122,7 @@ class _Undo:
             self._execute(sql.keep_unsubscribed)
         self._execute_all((sql.mark_values, sql.mark_emails, sql.mark_mobiles))
         self._mark_forgotten()
-        self._execute_all((sql.mark_groups, sql.mark_new))
+        self._execute_all((sql.lock_groups, sql.mark_groups, sql.mark_new))
 
     def _mark_forgotten(self) -> None:
         rows = self._execute(self._sql.earlier_addresses).all()

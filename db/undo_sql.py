@@ -34,6 +34,7 @@ _SQLITE = {
     "collect_array": "json_group_array",
     "nested": "json",
     "lock": "",
+    "share": "",
 }
 _POSTGRESQL = {
     "on_commit": "ON COMMIT DELETE ROWS",
@@ -52,6 +53,7 @@ _POSTGRESQL = {
     "collect_array": "jsonb_agg",
     "nested": "",
     "lock": "FOR UPDATE OF r",
+    "share": "FOR KEY SHARE OF g",
 }
 
 CREATE_PERSON = """
@@ -105,10 +107,10 @@ ADD_EVENTS = """
     SELECT h.recipient_id, 2, f.key, NULL, NULL, h.id, h.import_id, {undone}, {before_value}, f.value
     FROM undo_person p JOIN history h ON h.recipient_id = p.recipient_id CROSS JOIN {after_pairs} f WHERE h.kind = 2
     UNION ALL
-    SELECT h.recipient_id, 3, CAST(g.value AS TEXT), NULL, NULL, h.id, h.import_id, {undone}, 'out', 'in'
+    SELECT h.recipient_id, 3, CAST(g.value AS TEXT), h.list_id, NULL, h.id, h.import_id, {undone}, 'out', 'in'
     FROM undo_person p JOIN history h ON h.recipient_id = p.recipient_id CROSS JOIN {added} g WHERE h.kind = 3
     UNION ALL
-    SELECT h.recipient_id, 3, CAST(g.value AS TEXT), NULL, NULL, h.id, h.import_id, {undone}, 'in', 'out'
+    SELECT h.recipient_id, 3, CAST(g.value AS TEXT), h.list_id, NULL, h.id, h.import_id, {undone}, 'in', 'out'
     FROM undo_person p JOIN history h ON h.recipient_id = p.recipient_id CROSS JOIN {removed} g WHERE h.kind = 3
 """
 
@@ -133,7 +135,8 @@ ADD_STEPS = """
             WHERE e.recipient_id = t.recipient_id AND e.kind = t.kind AND e.key = t.key AND e.id = t.last_id),
            CASE WHEN p.erased THEN 'final' WHEN t.last_id < t.previous_id THEN 'newer' ELSE 'revert' END
     FROM (
-        SELECT recipient_id, kind, key, MAX(list_id) AS list_id, MAX(channel) AS channel,
+        SELECT recipient_id, kind, key, MAX(CASE WHEN import_id = :import THEN list_id END) AS list_id,
+               MAX(channel) AS channel,
                COALESCE(MAX(CASE WHEN import_id IS NULL OR import_id <> :import THEN id END), 0) AS previous_id,
                MAX(CASE WHEN import_id = :import THEN id END) AS last_id
         FROM undo_event GROUP BY recipient_id, kind, key
@@ -204,10 +207,21 @@ MARK_FORGOTTEN = """
     UPDATE undo_step SET outcome = 'final' WHERE recipient_id = :recipient_id AND kind = 2 AND key = :key
 """
 
+# So that nobody deletes a group that somebody is being put back into.
+LOCK_GROUPS = """
+    SELECT COUNT(*) FROM (
+        SELECT g.id FROM list_group g
+        WHERE g.id IN (SELECT CAST(key AS BIGINT) FROM undo_step WHERE kind = 3 AND outcome = 'revert')
+        ORDER BY g.id {share}
+    ) locked
+"""
+
+# SQLite gives the id of a deleted group to a new one, which may be of another account or list.
 MARK_GROUPS = """
-    UPDATE undo_step SET outcome = 'newer'
-    WHERE kind = 3 AND outcome = 'revert' AND NOT EXISTS (
-        SELECT 1 FROM list_group g WHERE g.id = CAST(undo_step.key AS BIGINT)
+    UPDATE undo_step AS x SET outcome = 'newer'
+    WHERE x.kind = 3 AND x.outcome = 'revert' AND NOT EXISTS (
+        SELECT 1 FROM list_group g
+        WHERE g.id = CAST(x.key AS BIGINT) AND g.account_id = :account AND g.list_id = x.list_id
     )
 """
 
@@ -324,10 +338,8 @@ RETURN_TO_GROUPS = """
     ON CONFLICT DO NOTHING
 """
 
-REMOVE_MAILS = """
-    DELETE FROM outbox
-    WHERE state = 'waiting' AND recipient_id IN (SELECT recipient_id FROM undo_person WHERE is_new)
-"""
+# Those that have gone out too: SQLite may give the recipient's id to somebody else.
+REMOVE_MAILS = "DELETE FROM outbox WHERE recipient_id IN (SELECT recipient_id FROM undo_person WHERE is_new)"
 REMOVE_HISTORY = "DELETE FROM history WHERE recipient_id IN (SELECT recipient_id FROM undo_person WHERE is_new)"
 REMOVE_PEOPLE = "DELETE FROM recipient WHERE id IN (SELECT recipient_id FROM undo_person WHERE is_new)"
 

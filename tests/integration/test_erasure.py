@@ -22,8 +22,8 @@ from audience.erasure import (
     readmit_address,
     suppressed_among,
 )
-from audience.errors import AudienceError, InvalidAddress, UnknownRecipient
-from audience.history import Cause
+from audience.errors import AddressForgotten, AudienceError, InvalidAddress, UnknownRecipient
+from audience.history import Cause, Subject, record_profile
 from audience.lists import MailingList, add_group, add_list, find_list
 from audience.recipients import describe_reason, find_recipients, read_address
 from audience.status_rules import SUBSCRIBE, UNSUBSCRIBE, Channel, Reason
@@ -176,6 +176,17 @@ def test_those_who_must_forget_him_too_are_told(world: World) -> None:
     assert told.content["reason_type"] == Reason.FORGOTTEN
 
 
+@pytest.mark.parametrize(("seconds", "kept"), [(60, ["subscribe", "delete"]), (-60, ["delete"])])
+def test_what_is_under_way_stays_in_front_without_its_content(world: World, seconds: int, kept: list[str]) -> None:
+    with world.database.write() as connection:
+        until = datetime.now(UTC) + timedelta(seconds=seconds)
+        connection.execute(update(notification).values(lease_owner="x", lease_until=until, attempts=1))
+    world.erase()
+    rows = world.rows(notification)
+    assert [row.event for row in rows] == kept
+    assert [row.content == {} for row in rows] == [event != "delete" for event in kept]
+
+
 @pytest.mark.parametrize("address", [BY_EMAIL, Address(Channel.SMS, MOBILE)])
 def test_he_cannot_be_added_again_by_any_of_his_addresses(world: World, address: Address) -> None:
     world.erase(address)
@@ -185,6 +196,22 @@ def test_he_cannot_be_added_again_by_any_of_his_addresses(world: World, address:
         with pytest.raises(AudienceError), world.database.write() as connection:
             change_state(connection, world.lists[0], Address(channel, value), SUBSCRIBE, PAGE)
     assert len(world.rows(recipient)) == 1
+
+
+def test_addresses_that_he_had_before_are_kept_out_too(world: World) -> None:
+    earlier, given_on = "+393409999999", "+393408888888"
+    with world.database.write() as connection:
+        subject = Subject(world.account.id, world.recipient_id, world.lists[0].id)
+        now = datetime.now(UTC)
+        for number in (earlier, given_on):
+            record_profile(connection, subject, {"mobile": number}, {"mobile": MOBILE}, PAGE, now)
+        other = Address(Channel.SMS, given_on)
+        change_state(connection, world.lists[0], other, SUBSCRIBE, PAGE)
+    world.erase()
+    with world.database.write() as connection:
+        with pytest.raises(AddressForgotten):
+            change_state(connection, world.lists[0], Address(Channel.SMS, earlier), SUBSCRIBE, PAGE)
+        assert not is_suppressed(connection, world.account.id, Channel.SMS, given_on)
 
 
 def test_he_can_come_back_if_he_asks_for_it(world: World) -> None:

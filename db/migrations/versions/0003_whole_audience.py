@@ -15,6 +15,7 @@ branch_labels = None
 depends_on = None
 
 _EMPTY_OBJECT = "{}"
+_KEYS = ("email", "mobile", "external_key")
 _NEW_TABLES = (
     "notification",
     "webhook",
@@ -30,6 +31,7 @@ _NEW_TABLES = (
 def upgrade() -> None:
     _extend_accounts()
     _extend_lists()
+    _never_give_ids_again()
     _extend_history()
     _create_access()
     _create_audience()
@@ -63,6 +65,20 @@ def _extend_lists() -> None:
     op.add_column("mailing_list", sa.Column("deleted_at", UtcDateTime(), nullable=True))
     op.create_index("ix_mailing_list_external_id", "mailing_list", ["account_id", "external_id"])
     _add_filled("list_group", sa.Column("notes", sa.String(), nullable=False, server_default=""))
+
+
+def _never_give_ids_again() -> None:
+    """Have SQLite count the ids of people and groups on, as PostgreSQL does; it writes the tables anew for that."""
+    if op.get_context().dialect.name != "sqlite":
+        return
+    for key in _KEYS:
+        op.drop_index(f"uq_recipient_{key}", table_name="recipient")
+    for table in ("recipient", "list_group"):
+        with op.batch_alter_table(table, recreate="always", table_kwargs={"sqlite_autoincrement": True}):
+            pass
+    for key in _KEYS:
+        present = sa.text(f"{key} IS NOT NULL")
+        op.create_index(f"uq_recipient_{key}", "recipient", [key, "account_id"], unique=True, sqlite_where=present)
 
 
 def _extend_history() -> None:
