@@ -168,7 +168,8 @@ def _scrub_messages(connection: Connection, account_id: int, recipient_id: int, 
     connection.execute(delete(notification).where(his, notification.c.state == "waiting", ~under_way))
     connection.execute(notification.update().where(his).values(content={}, answer_text=None))
     ends = select(func.max(notification.c.lease_until)).where(his, notification.c.state == "waiting")
-    return connection.execute(ends).scalar_one()
+    until: datetime | None = connection.execute(ends).scalar_one()
+    return until
 
 
 def _announce(connection: Connection, account_id: int, recipient_id: int, cause: Cause, due: datetime) -> None:

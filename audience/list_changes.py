@@ -10,7 +10,7 @@ from sqlalchemy import Connection, literal, select
 
 from audience.errors import InvalidSetting
 from audience.list_settings import make_patch, normalise_prefix, parse_setting
-from audience.lists import MailingList, lock_list
+from audience.lists import DEFAULT_PREFIX, MailingList, lock_list
 from db.functions import merge_json
 from db.tables import account, mailing_list, webhook
 from db.types import JsonObject
@@ -25,7 +25,8 @@ def check_changes(connection: Connection, account_id: int, changes: Mapping[str,
     Args:
         connection: reads.
         account_id: whose lists may be named.
-        changes: text by setting: fields of `audience.list_settings.ListSettings`, or `default_prefix`.
+        changes: text by setting: fields of `audience.list_settings.ListSettings`, or `default_prefix`. An empty text
+            stands for the default.
 
     Raises:
         InvalidSetting: one of them cannot have this value, or there is no such setting.
@@ -101,7 +102,7 @@ def _parse(name: str, text: str) -> Any:
     if name != PREFIX:
         return parse_setting(name, text)
     try:
-        return normalise_prefix(text.strip())
+        return normalise_prefix(text.strip() or DEFAULT_PREFIX)
     except ValueError as error:
         raise InvalidSetting(PREFIX, str(error)) from None
 

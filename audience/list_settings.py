@@ -95,8 +95,8 @@ _NOT_IN_TEXTS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 def parse_setting(name: str, text: str) -> Any:
     """Return the value of a setting, as it is stored, from the text that a person or a program wrote.
 
-    Flags are `0`, `1`, `false` or `true`; list numbers are separated by `,` or `;`. An empty text takes back what is a
-    text itself.
+    Flags are `0`, `1`, `false` or `true`; list numbers are separated by `,` or `;`. An empty text stands for the
+    default, which other settings than texts have too.
 
     Args:
         name: a field of `ListSettings`.
@@ -108,6 +108,8 @@ def parse_setting(name: str, text: str) -> Any:
     parse = _PARSERS.get(name)
     if parse is None:
         raise InvalidSetting(name, f"There is no such setting; choose among {', '.join(_PARSERS)}.")
+    if not text.strip():
+        return _DEFAULTS[name]
     try:
         return parse(text.strip())
     except ValueError as error:

@@ -42,7 +42,7 @@ class MailingList:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
     """As stored; see `audience.list_settings.read_settings`."""
     notifies: bool = dataclasses.field(default=False, compare=False)
-    """Whether changes are told to webhooks."""
+    """Whether the account has webhooks that are told of changes, to this list or others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ LIST_COLUMNS = (
     mailing_list.c.default_prefix,
     mailing_list.c.external_id,
     mailing_list.c.settings,
-    exists().where(webhook.c.list_id == mailing_list.c.id, webhook.c.active).label("notifies"),
+    exists().where(webhook.c.account_id == mailing_list.c.account_id, webhook.c.active).label("notifies"),
 )
 """What `MailingList` is made of, in this order."""
 

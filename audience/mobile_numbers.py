@@ -15,7 +15,15 @@ from audience.webhooks import announce
 from db.tables import recipient
 
 
-def give_mobile(connection: Connection, mailing: MailingList, recipient_id: int, mobile: str, cause: Cause) -> bool:
+def give_mobile(
+    connection: Connection,
+    mailing: MailingList,
+    recipient_id: int,
+    mobile: str,
+    cause: Cause,
+    *,
+    newcomer: bool = False,
+) -> bool:
     """Store a mobile number of a recipient in place of the one he had; False when it cannot be his.
 
     That is so when somebody else of the account has it, or its owner asked to be forgotten.
@@ -26,6 +34,7 @@ def give_mobile(connection: Connection, mailing: MailingList, recipient_id: int,
         recipient_id: must exist.
         mobile: normalised.
         cause: for the history.
+        newcomer: he was added a moment ago; the data somebody begins with are told to nobody as a change.
     """
     here = recipient.c.id == recipient_id
     before = connection.execute(select(recipient.c.mobile).where(here)).scalar_one()
@@ -43,6 +52,6 @@ def give_mobile(connection: Connection, mailing: MailingList, recipient_id: int,
         return False
     subject = Subject(mailing.account_id, recipient_id, mailing.id)
     record_profile(connection, subject, {"mobile": before}, {"mobile": mobile}, cause, now)
-    if mailing.notifies:
+    if mailing.notifies and not newcomer:
         announce(connection, mailing, recipient_id, "profile", cause)
     return True

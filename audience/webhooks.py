@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, Row, Select, delete, select
+from sqlalchemy import Connection, Row, Select, delete, func, select
 
 from audience.errors import InvalidWebhook, UnknownWebhook
 from audience.history import Cause
-from audience.lists import MailingList
+from audience.lists import MailingList, lists_of
 from audience.numbers import take_number
-from audience.status_rules import Channel
-from db.tables import account, group_member, list_group, mailing_list, notification, recipient, webhook
+from audience.status_rules import Channel, Status
+from db.tables import account, group_member, list_group, mailing_list, notification, recipient, subscription, webhook
 
 Event = Literal["subscribe", "unsubscribe", "profile", "delete", "pending"]
 Source = Literal["api", "console", "recipient"]
@@ -185,6 +185,7 @@ def announce(
     cause: Cause,
     *,
     at: datetime | None = None,
+    due: datetime | None = None,
     channel: Channel = Channel.EMAIL,
 ) -> None:
     """Leave a notification of a change for each webhook of the list that wants to know of it.
@@ -196,6 +197,7 @@ def announce(
         event: what happened.
         cause: its source decides whether it is told; web services and imports are not.
         at: when it happened; now if not given.
+        due: when to tell it; at once if not given.
         channel: of the subscription that changed.
     """
     source = _SOURCES.get(cause.source)
@@ -225,10 +227,36 @@ def announce(
             "reason_subtype": cause.subtype if event in _ENDINGS else None,
         },
         "state": "waiting",
-        "due_at": now,
+        "due_at": due or now,
         "attempts": 0,
     }
     connection.execute(notification.insert(), [{"webhook_id": webhook_id, **values} for webhook_id in webhook_ids])
+
+
+def announce_elsewhere(connection: Connection, mailing: MailingList, recipient_id: int, cause: Cause) -> None:
+    """Announce a change of personal data, which are the account's, in its other lists that the recipient is in.
+
+    Args:
+        connection: in the writing transaction of the change, after the change.
+        mailing: the list through which it came, which is left out.
+        recipient_id: who is subscribed, or has to confirm that, in the lists told.
+        cause: as for `announce`.
+    """
+    if cause.source not in _SOURCES:
+        return
+    his = (
+        select(subscription.c.list_id, func.min(subscription.c.channel))
+        .join(webhook, webhook.c.list_id == subscription.c.list_id)
+        .where(webhook.c.active, webhook.c.event == "profile", webhook.c.list_id != mailing.id)
+        .where(subscription.c.recipient_id == recipient_id)
+        .where(subscription.c.status.in_((Status.SUBSCRIBED, Status.PENDING)))
+        .group_by(subscription.c.list_id)
+    )
+    channels = {list_id: Channel(channel) for list_id, channel in connection.execute(his)}
+    others = lists_of(connection, mailing.account_id) if channels else []
+    for other in others:
+        if other.id in channels:
+            announce(connection, other, recipient_id, "profile", cause, channel=channels[other.id])
 
 
 def finished(state: Literal["delivered", "failed"], status: int | None, text: str, at: datetime) -> dict[str, Any]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, Connection, Row, Select, cast, exists, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Exists, Row, Select, and_, cast, exists, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from audience.list_settings import read_settings
 from audience.lists import MailingList
-from audience.status_rules import Channel, State, Status
+from audience.status_rules import FINAL_REASONS, Channel, Reason, State, Status
 from audience.subscriptions import Change
 from db.tables import account, import_run, mailing_list, outbox, recipient, subscription
 from delivery.links import LinkKind, write_token
@@ -23,6 +23,10 @@ LINK_PATHS: dict[LinkKind, str] = {"confirm": "/confirm/", "unsubscribe": "/unsu
 """Where the pages are that links lead to; the token follows."""
 _LINKS: dict[str, LinkKind] = {"confirmation": "confirm", "welcome": "unsubscribe"}
 """The link that a mail cannot do without."""
+_ENDED = ("completed", "failed", "skipped")
+"""States of an import that has ended, well or not: who it has made pending is pending."""
+_FOR_GOOD = (*FINAL_REASONS, Reason.FORGOTTEN)
+"""Why somebody was unsubscribed who is not written to any more, not even to say goodbye."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,10 @@ def queue_mail(
     message_number: int | None = None,
     sender: Sender | None = None,
 ) -> None:
-    """Ask for a mail; when the same one is waiting already, it only confirms further lists if there are any.
+    """Ask for a mail, unless the same one is waiting already.
+
+    A confirmation that waits confirms the further lists too, and one that an import has asked for is this caller's
+    from now on: it neither waits for the import's end nor goes when the import is undone.
 
     Args:
         connection: in the writing transaction of the change that the mail is about.
@@ -68,26 +75,33 @@ def queue_mail(
     }
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(outbox).values(**values).on_conflict_do_nothing().returning(outbox.c.id)
-    while connection.execute(insert).one_or_none() is None and values["list_ids"]:
-        if _confirm_also(connection, mailing.id, recipient_id, values["list_ids"]):
+    while connection.execute(insert).one_or_none() is None:
+        if kind != "confirmation" or _take_over(connection, values):
             break
 
 
-def _confirm_also(connection: Connection, list_id: int, recipient_id: int, list_ids: Iterable[int]) -> bool:
-    """Let the confirmation that waits confirm these lists too; False when it has gone out meanwhile."""
-    query = select(outbox.c.id, outbox.c.list_ids).where(
-        outbox.c.recipient_id == recipient_id,
-        outbox.c.list_id == list_id,
+def _take_over(connection: Connection, wanted: dict[str, Any]) -> bool:
+    """Let the confirmation that waits do for the wanted one too; False when it has gone out meanwhile."""
+    query = select(outbox.c.id, outbox.c.list_ids, outbox.c.import_id).where(
+        outbox.c.recipient_id == wanted["recipient_id"],
+        outbox.c.list_id == wanted["list_id"],
         outbox.c.kind == "confirmation",
         outbox.c.state == "waiting",
     )
     row = connection.execute(query.with_for_update()).one_or_none()
     if row is None:
         return False
-    before = row.list_ids or [list_id]
-    after = sorted({*before, *list_ids})
+    own = [wanted["list_id"]]
+    changes: dict[str, Any] = {}
+    if row.import_id is not None:
+        changes = {name: wanted[name] for name in ("message_number", "sender_email", "sender_name")}
+        changes["import_id"] = None
+    before = row.list_ids or own
+    after = sorted({*before, *(wanted["list_ids"] or own)})
     if after != before:
-        connection.execute(outbox.update().where(outbox.c.id == row.id).values(list_ids=after))
+        changes["list_ids"] = after
+    if changes:
+        connection.execute(outbox.update().where(outbox.c.id == row.id).values(**changes))
     return True
 
 
@@ -124,6 +138,8 @@ class QueuedMail:
     """The recipient's address."""
     link: str | None
     """To confirm with, or to unsubscribe with; other mails have none."""
+    confirms: tuple[int, ...]
+    """Numbers of the lists that the link of a confirmation confirms, without those deleted since."""
     message_number: int | None
     sender: Sender
     created_at: datetime
@@ -132,11 +148,12 @@ class QueuedMail:
 def list_outbox(
     connection: Connection, *, public_url: str, account_id: int | None = None, limit: int = 100
 ) -> list[QueuedMail]:
-    """Return the mails that are to go out, the oldest first; one statement.
+    """Return the mails that are to go out, the oldest first.
 
-    Those of an import are to go out when it has ended well, and a request for confirmation only as long as there is
-    something to confirm by e-mail. A mail to or about somebody who has no e-mail address any more is left out, and so
-    is one of a deleted list, or to staff that is not named any more.
+    Those of an import are to go out when it has ended, even if it failed half way. A request for confirmation is to
+    go out only as long as there is something to confirm by e-mail, a welcome only while the recipient is subscribed,
+    a goodbye only while he is unsubscribed and may still be written to. A mail to or about somebody who has no e-mail
+    address any more is left out, and so is one of a deleted list, or to staff that is not named any more.
 
     Args:
         connection: reading.
@@ -148,7 +165,15 @@ def list_outbox(
     if account_id is not None:
         query = query.where(outbox.c.account_id == account_id)
     now = datetime.now(UTC)
-    return [_describe(row, public_url, now) for row in connection.execute(query)]
+    rows = connection.execute(query).all()
+    numbers = _list_numbers(connection, {list_id for row in rows for list_id in _linked_lists(row)})
+    return [_describe(row, numbers, public_url, now) for row in rows]
+
+
+def _list_numbers(connection: Connection, list_ids: Collection[int]) -> dict[int, int]:
+    here = mailing_list.c.id.in_(list_ids) & mailing_list.c.deleted_at.is_(None)
+    query = select(mailing_list.c.id, mailing_list.c.number).where(here)
+    return {row.id: row.number for row in connection.execute(query)}
 
 
 def _select_due(dialect: str) -> Select[Any]:
@@ -170,9 +195,8 @@ def _select_due(dialect: str) -> Select[Any]:
         .select_from(tables)
         .where(
             outbox.c.state == "waiting",
-            or_(outbox.c.import_id.is_(None), import_run.c.state == "completed"),
-            or_(outbox.c.kind != "confirmation", _is_pending(dialect)),
-            or_(outbox.c.kind != "unsubscribe-notice", mailing_list.c.settings["unsubscribe_notice"].as_string() != ""),
+            or_(outbox.c.import_id.is_(None), import_run.c.state.in_(_ENDED)),
+            _is_still_wanted(dialect),
             recipient.c.account_id == outbox.c.account_id,
             recipient.c.email.is_not(None),
             mailing_list.c.deleted_at.is_(None),
@@ -180,7 +204,30 @@ def _select_due(dialect: str) -> Select[Any]:
     )
 
 
-def _is_pending(dialect: str) -> Any:
+def _is_still_wanted(dialect: str) -> ColumnElement[bool]:
+    """Whether what a mail says is still so; much may have happened since it was asked for."""
+    kind = outbox.c.kind
+    reason = func.coalesce(subscription.c.reason_type, Reason.ADMINISTRATOR)
+    gone = _is(Status.UNSUBSCRIBED).where(reason.not_in(_FOR_GOOD))
+    return or_(
+        and_(kind == "confirmation", _is_pending(dialect)),
+        and_(kind == "welcome", _is(Status.SUBSCRIBED)),
+        and_(kind == "goodbye", gone),
+        and_(kind == "unsubscribe-notice", mailing_list.c.settings["unsubscribe_notice"].as_string() != ""),
+    )
+
+
+def _is(status: Status) -> Exists:
+    """Whether a mail's recipient has this status by e-mail in the mail's own list."""
+    return exists().where(
+        subscription.c.recipient_id == outbox.c.recipient_id,
+        subscription.c.list_id == outbox.c.list_id,
+        subscription.c.channel == Channel.EMAIL,
+        subscription.c.status == status,
+    )
+
+
+def _is_pending(dialect: str) -> Exists:
     """Whether a confirmation's recipient is pending in any of its lists: those it names, or else its own."""
     elements = func.json_each if dialect == "sqlite" else func.json_array_elements_text
     named = select(cast(elements(outbox.c.list_ids).table_valued("value").c.value, BigInteger))
@@ -193,7 +240,7 @@ def _is_pending(dialect: str) -> Any:
     )
 
 
-def _describe(row: Row[Any], public_url: str, now: datetime) -> QueuedMail:
+def _describe(row: Row[Any], numbers: Mapping[int, int], public_url: str, now: datetime) -> QueuedMail:
     staff = read_settings(row.settings).unsubscribe_notice
     return QueuedMail(
         id=row.id,
@@ -203,25 +250,35 @@ def _describe(row: Row[Any], public_url: str, now: datetime) -> QueuedMail:
         address=staff if row.kind == "unsubscribe-notice" else row.email,
         about=row.email,
         link=_write_link(row, public_url, now),
+        confirms=_list_confirmed(row, numbers),
         message_number=row.message_number,
         sender=Sender(row.sender_email or "", row.sender_name or ""),
         created_at=row.created_at,
     )
 
 
+def _linked_lists(row: Row[Any]) -> list[int]:
+    # The pages are those of the list that the mail is of.
+    return sorted(row.list_ids or [row.list_id], key=lambda list_id: bool(list_id != row.list_id))
+
+
+def _list_confirmed(row: Row[Any], numbers: Mapping[int, int]) -> tuple[int, ...]:
+    if row.kind != "confirmation":
+        return ()
+    return tuple(numbers[list_id] for list_id in _linked_lists(row) if list_id in numbers)
+
+
 def _write_link(row: Row[Any], public_url: str, now: datetime) -> str | None:
     kind = _LINKS.get(row.kind)
     if kind is None:
         return None
-    # The pages are those of the list that the mail is of.
-    list_ids = sorted(row.list_ids or [row.list_id], key=lambda list_id: bool(list_id != row.list_id))
     token = write_token(
         row.secret_key,
         kind,
         account_number=row.account_number,
         recipient_id=row.recipient_id,
         email=row.email,
-        list_ids=list_ids,
+        list_ids=_linked_lists(row),
         issued_at=now,
     )
     return f"{public_url}{LINK_PATHS[kind]}{token}"

@@ -40,7 +40,7 @@ def empty_deleted_lists(database: Database, grace: timedelta = GRACE) -> int:
         group_ids = connection.execute(groups).scalars().all()
     if not lists:
         return 0
-    removed = sum(_remove_along(database, key, condition) for key, condition in _contents(lists, group_ids))
+    removed = sum(remove_along(database, key, condition) for key, condition in _contents(lists, group_ids))
     retry_on_conflict(partial(_remove_rest, database, lists))
     log.info("deleted_lists_emptied", lists=len(lists), rows=removed)
     return len(lists)
@@ -58,8 +58,14 @@ def _contents(lists: Sequence[int], group_ids: Sequence[int]) -> Iterator[tuple[
     yield outbox.c.id, outbox.c.list_id.in_(lists) & (outbox.c.state == "waiting")
 
 
-def _remove_along(database: Database, key: Column[int], condition: ColumnElement[bool]) -> int:
-    """Remove rows in the order of their key; return how many."""
+def remove_along(database: Database, key: Column[int], condition: ColumnElement[bool]) -> int:
+    """Remove rows in the order of their key, in many short transactions; return how many.
+
+    Args:
+        database: to remove them from.
+        key: the first column of their table's key.
+        condition: which rows.
+    """
     removed = done = 0
     while (end := _find_end(database, key, condition, done)) is not None:
         removed += retry_on_conflict(partial(_remove, database, key.table, condition & key.between(done + 1, end)))

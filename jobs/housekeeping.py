@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from db.engine import Database
 from db.tables import export_run, heartbeat, import_run, notification
-from jobs.deleted_lists import empty_deleted_lists
+from jobs.deleted_lists import empty_deleted_lists, remove_along
 from jobs.exports import remove_leftovers
 from jobs.storage import Storage
 
@@ -79,8 +79,7 @@ def remove_notifications(database: Database) -> int:
     before = datetime.now(UTC) - KEPT_NOTIFICATIONS
     # A notification ends after it became due, and the index knows when that was.
     ended = notification.c.state.in_(("delivered", "failed")) & (notification.c.due_at < before)
-    with database.write() as connection:
-        return connection.execute(notification.delete().where(ended, notification.c.finished_at < before)).rowcount
+    return remove_along(database, notification.c.id, ended & (notification.c.finished_at < before))
 
 
 def _is_older(path: Path, instant: datetime) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy import Connection, Row, delete, func, literal, select
+from sqlalchemy import Connection, Row, and_, delete, func, literal, or_, select
 
 from audience.status_rules import FINAL_REASONS, Channel, Reason
 from audience.suppressions import digest_address, lock_suppressions, suppressed_among
@@ -36,7 +36,7 @@ _ENDED = ("completed", "failed", "skipped")
 _CHANNELS = {"email": Channel.EMAIL, "mobile": Channel.SMS}
 _runs = RunTable(import_run)
 
-_Run = Row[int, int, int, str, str]
+_Run = Row[int, int, int, str, datetime, str]
 
 
 class UndoRefused(Exception):
@@ -98,8 +98,13 @@ def undo_import(
 
 
 def _find_run(connection: Connection, import_id: int) -> _Run:
-    columns = (import_run.c.id, import_run.c.number, import_run.c.account_id, import_run.c.state, account.c.secret_key)
-    query = select(*columns).join(account, account.c.id == import_run.c.account_id).where(import_run.c.id == import_id)
+    columns = (import_run.c.id, import_run.c.number, import_run.c.account_id, import_run.c.state)
+    started_at = func.coalesce(import_run.c.started_at, import_run.c.created_at).label("started_at")
+    query = (
+        select(*columns, started_at, account.c.secret_key)
+        .join(account, account.c.id == import_run.c.account_id)
+        .where(import_run.c.id == import_id)
+    )
     run = connection.execute(query).one_or_none()
     if run is None:
         raise UnknownImport(f"There is no import {import_id}.")
@@ -172,7 +177,8 @@ def _may_have_been_repeated(connection: Connection, run: _Run) -> bool:
     """Tell whether an unsubscribe by this import may have been asked for by a later one, to which it was no news."""
     later = select(import_run.c.profile, import_run.c.counters).where(
         import_run.c.account_id == run.account_id,
-        import_run.c.id > run.id,
+        # One that was made before may have been started after.
+        or_(import_run.c.id > run.id, and_(import_run.c.id < run.id, import_run.c.finished_at > run.started_at)),
         import_run.c.rows_done > 0,
         import_run.c.dry_run.is_(False),
     )

@@ -7,10 +7,9 @@ notification is sent again.
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +23,7 @@ from db.retry import retry_on_conflict
 from db.tables import account, mailing_list, notification, webhook
 from jobs.outgoing_http import Answer, OutgoingClient, RequestFailed
 from jobs.webhook_requests import Told, Wording, build_request
+from jobs.webhook_shares import THREADS, Shares
 
 log = structlog.get_logger()
 
@@ -36,11 +36,10 @@ RETRY_DELAYS = (
 """After the first try and those that follow (mailup specification, section 5); some 25 hours together."""
 
 LEASE = timedelta(seconds=60)
-"""Longer than looking a host up and one request can take."""
+"""Longer than looking a host up and one request can take together."""
 
-THREADS = 16
-PER_WEBHOOK = 4
-"""Requests to one webhook at the same time, so that a receiver that hangs does not hold up the others."""
+FORGOTTEN = "forgotten"
+"""Of a notification about somebody who was erased while it was under way."""
 
 _POLL_SECONDS = 0.5
 _WAITING = notification.c.state == "waiting"
@@ -89,6 +88,7 @@ class Notifier:
         self._client = client
         self._wording = wording
         self._clock = clock
+        self._failing: set[int] = set()
 
     def deliver_due(self, owner: str, stop: threading.Event | None = None) -> int:
         """Deliver until nothing is due; return the number of requests made.
@@ -98,78 +98,94 @@ class Notifier:
             stop: once set, requests under way are ended and no others begun.
         """
         made = 0
-        busy: dict[Future[None], int] = {}
+        shares = Shares(self._failing)
+        busy: dict[Future[bool], _Claimed] = {}
         with ThreadPoolExecutor(THREADS, thread_name_prefix="webhook") as threads:
             while True:
-                claimed = [] if stop is not None and stop.is_set() else self._claim(owner, Counter(busy.values()))
+                claimed = [] if stop is not None and stop.is_set() else self._claim(owner, shares)
                 for item in claimed:
-                    busy[threads.submit(self._deliver, item, owner)] = item.webhook_id
+                    shares.take(item.webhook_id, item.account_id)
+                    busy[threads.submit(self._deliver, item, owner)] = item
                 if not busy:
                     return made
                 # Others may become due while slow receivers are waited for.
                 done, _ = wait(busy, _POLL_SECONDS, FIRST_COMPLETED)
                 for future in done:
-                    del busy[future]
-                    future.result()
+                    item = busy.pop(future)
+                    shares.give_back(item.webhook_id, item.account_id, delivered=future.result())
                 made += len(done)
 
-    def _claim(self, owner: str, busy: Counter[int]) -> list[_Claimed]:
-        """Take as many due notifications as there are free threads."""
-        free = THREADS - busy.total()
-        full = [webhook_id for webhook_id, count in busy.items() if count >= PER_WEBHOOK]
-        with self._database.read_once() as connection:
-            found = free > 0 and connection.execute(self._due(full).limit(1)).first() is not None
-        return retry_on_conflict(lambda: self._take(owner, free, full, busy)) if found else []
+    def _claim(self, owner: str, shares: Shares) -> list[_Claimed]:
+        """Take due notifications for free threads, of webhooks that have not had their turn if there are any."""
+        if shares.free <= 0:
+            return []
+        served = shares.served
+        due = self._due(shares, served)
+        found = self._is_any(due)
+        if not found and served:
+            shares.begin_round()
+            due = self._due(shares, set())
+            found = self._is_any(due)
+        return retry_on_conflict(lambda: self._take(owner, due, shares)) if found else []
 
-    def _take(self, owner: str, free: int, full: list[int], busy: Counter[int]) -> list[_Claimed]:
+    def _is_any(self, due: Select[Any]) -> bool:
+        with self._database.read_once() as connection:
+            return connection.execute(due.limit(1)).first() is not None
+
+    def _take(self, owner: str, due: Select[Any], shares: Shares) -> list[_Claimed]:
         with self._database.write() as connection:
-            due = self._due(full).limit(free).with_for_update(skip_locked=True, of=notification)
-            taken, counts = [], Counter(busy)
-            for row in connection.execute(due):
-                if counts[row.webhook_id] < PER_WEBHOOK:
-                    counts[row.webhook_id] += 1
-                    taken.append(row.id)
+            due = due.limit(shares.free).with_for_update(skip_locked=True, of=notification)
+            taken = shares.choose((row.id, row.webhook_id, row.account_id) for row in connection.execute(due))
             here = notification.c.id.in_(taken)
             leased = {"lease_owner": owner, "lease_until": self._clock() + LEASE}
             connection.execute(notification.update().where(here).values(**leased, attempts=notification.c.attempts + 1))
             claimed = [_read(row) for row in connection.execute(_CLAIMED.where(here))]
             return [item for item in claimed if self._is_wanted(connection, item)]
 
-    def _due(self, full: list[int]) -> Select[Any]:
+    def _due(self, shares: Shares, served: set[int]) -> Select[Any]:
         """Select what may be sent now: it is due, nobody is at it, and nothing for the same recipient is before it."""
         now = self._clock()
         columns = notification.c
         free = or_(columns.lease_until.is_(None), columns.lease_until < now)
         return (
-            select(columns.id, columns.webhook_id)
-            .where(_WAITING, columns.due_at <= now, free, columns.webhook_id.not_in(full), ~_has_earlier())
+            select(columns.id, columns.webhook_id, columns.account_id)
+            .where(_WAITING, columns.due_at <= now, free, ~_has_earlier())
+            .where(
+                columns.webhook_id.not_in(shares.full_webhooks | served),
+                columns.account_id.not_in(shares.full_accounts),
+            )
             .order_by(columns.due_at)
         )
 
     def _is_wanted(self, connection: Connection, item: _Claimed) -> bool:
-        """Drop a notification that was written while its webhook was being switched off."""
-        if not item.settings.active:
+        """Drop what was written while its webhook was being switched off, or is about somebody erased since."""
+        reason = FORGOTTEN if not item.told.content else SWITCHED_OFF if not item.settings.active else None
+        if reason is not None:
             here = notification.c.id == item.told.id
-            values = finished("failed", None, SWITCHED_OFF, self._clock())
+            values = finished("failed", None, reason, self._clock())
             connection.execute(notification.update().where(here).values(**values))
-        return item.settings.active
+        return reason is None
 
-    def _deliver(self, item: _Claimed, owner: str) -> None:
+    def _deliver(self, item: _Claimed, owner: str) -> bool:
         outcome = send(self._client, item.settings, item.told, self._wording, self._clock())
         retry_on_conflict(lambda: self._record(item, owner, outcome))
+        return outcome.delivered
 
     def _record(self, item: _Claimed, owner: str, outcome: Outcome) -> None:
         """Write down what became of a try, unless somebody else has taken the notification over."""
         now = self._clock()
         due = None if outcome.delivered else _next_try(item.attempts, now)
-        if due is None:
-            values = finished("delivered" if outcome.delivered else "failed", outcome.status, outcome.text, now)
-        else:
-            values = {"answer_status": outcome.status, "answer_text": outcome.text, "due_at": due}
-            values |= {"lease_owner": None, "lease_until": None}
-        mine = (notification.c.id == item.told.id) & (notification.c.lease_owner == owner) & _WAITING
+        columns = notification.c
+        here = columns.id == item.told.id
+        mine = here & _WAITING & (columns.lease_owner == owner) & (columns.attempts == item.attempts)
         with self._database.write() as connection:
-            connection.execute(notification.update().where(mine).values(**values))
+            row = connection.execute(select(columns.content).where(mine).with_for_update()).one_or_none()
+            if row is None:
+                return
+            if not row.content:
+                # Nothing of him is kept, so it cannot be tried again; the answer may repeat what it was told.
+                due, outcome = None, replace(outcome, text=FORGOTTEN)
+            connection.execute(notification.update().where(here).values(**_after(outcome, due, now)))
             if due is not None:
                 _put_off_later_ones(connection, item, due)
         if not outcome.delivered:
@@ -182,6 +198,14 @@ class Notifier:
                 status=outcome.status,
                 again=due is not None,
             )
+
+
+def _after(outcome: Outcome, due: datetime | None, now: datetime) -> dict[str, Any]:
+    """Return the column values of a notification after a try; without a next one it has ended."""
+    if due is None:
+        return finished("delivered" if outcome.delivered else "failed", outcome.status, outcome.text, now)
+    values = {"answer_status": outcome.status, "answer_text": outcome.text, "due_at": due}
+    return values | {"lease_owner": None, "lease_until": None}
 
 
 def _next_try(attempts: int, now: datetime) -> datetime | None:

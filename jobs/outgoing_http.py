@@ -9,8 +9,10 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -136,7 +138,7 @@ class OutgoingClient:
             allowed: networks that requests may go to although they are not public.
             resolver: gives the addresses of host names.
             ssl_context: checks certificates; the machine's own authorities if not given.
-            total_seconds: for one request with its redirects and its answer.
+            total_seconds: for one request with looking up its host, its redirects and its answer.
         """
         self._allowed = tuple(allowed)
         self._resolver = resolver
@@ -179,10 +181,10 @@ class OutgoingClient:
         except (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError, ValueError) as error:
             raise RequestFailed(_describe(error)) from error
 
-    def _check(self, host: str, port: int) -> list[str]:
+    def _check(self, host: str, port: int, deadline: float) -> list[str]:
         """Return the addresses of a host, all of them fit to connect to."""
         try:
-            addresses = [ipaddress.ip_address(text) for text in self._resolver(host, port)]
+            addresses = [ipaddress.ip_address(text) for text in self._resolve(host, port, deadline)]
         except (OSError, UnicodeError, ValueError):
             addresses = []
         if not addresses:
@@ -192,6 +194,22 @@ class OutgoingClient:
                 raise TargetRefused(f"The host has the address {address}, which is not a public one.")
         return [str(address) for address in addresses]
 
+    def _resolve(self, host: str, port: int, deadline: float) -> Sequence[str]:
+        """Look a host up in a thread of its own, as the machine's resolver cannot be told when to give up."""
+        found: Future[Sequence[str]] = Future()
+
+        def look_up() -> None:
+            try:
+                found.set_result(self._resolver(host, port))
+            except Exception as error:
+                found.set_exception(error)
+
+        threading.Thread(target=look_up, name="resolver", daemon=True).start()
+        try:
+            return found.result(deadline - time.monotonic())
+        except TimeoutError:
+            raise RequestFailed("The host name was not looked up in time.") from None
+
     def _is_allowed(self, address: Address) -> bool:
         address = _unwrap(address)
         return any(address in network for network in self._allowed)
@@ -200,7 +218,7 @@ class OutgoingClient:
 class _CheckedBackend(httpcore2.NetworkBackend):
     """Connects to checked addresses, and lets nothing take longer than until the deadline."""
 
-    def __init__(self, check: Callable[[str, int], list[str]], deadline: float) -> None:
+    def __init__(self, check: Callable[[str, int, float], list[str]], deadline: float) -> None:
         self._check = check
         self._deadline = deadline
         self._sockets = httpcore2.SyncBackend()
@@ -214,7 +232,7 @@ class _CheckedBackend(httpcore2.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
         failure: Exception = httpcore2.ConnectTimeout()
-        for address in self._check(host, port):
+        for address in self._check(host, port, self._deadline):
             seconds = min(CONNECT_SECONDS, self._deadline - time.monotonic())
             if seconds <= 0:
                 break

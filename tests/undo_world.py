@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
 from audience.accounts import add_account
 from audience.history import Cause
@@ -56,18 +56,33 @@ class World:
         self.runs += 1
         now = datetime.now(UTC)
         facts = {"account_id": self.account.id, "list_id": self.mailing.id, "number": self.runs, "source": "ftp"}
-        facts |= {"file_name": "daily.csv", "spool_name": "x", "profile": {}, "size": 1, "counters": {}}
+        facts |= {
+            "file_name": "daily.csv",
+            "spool_name": "x",
+            "profile": Profile().to_dict(),
+            "size": 1,
+            "counters": {},
+        }
         facts |= {"state": state, "created_at": now, "sha256": "0" * 64, **values}
         with self.database.write() as connection:
             return int(connection.execute(insert(import_run).values(**facts).returning(import_run.c.id)).scalar_one())
 
     def merge(self, import_id: int, profile: Profile, rows: list[SourceRow]) -> None:
+        """Do some more rows of an import, as a chunk of its own."""
         with self.database.write() as connection:
+            now = datetime.now(UTC)
             lists = {mailing.number: mailing for mailing in lists_of(connection, self.account.id)}
             groups = {group.number: group for group in groups_of(connection, [self.mailing.id])}
             chunk = Chunk(ImportPlan(self.account.id, import_id, "ftp", profile, self.mailing, lists, groups))
             chunk.add(rows)
-            chunk.merge(connection, datetime.now(UTC))
+            chunk.merge(connection, now)
+            progress = {
+                "profile": profile.to_dict(),
+                "rows_done": import_run.c.rows_done + len(rows),
+                "started_at": func.coalesce(import_run.c.started_at, now),
+                "finished_at": datetime.now(UTC),
+            }
+            connection.execute(import_run.update().where(import_run.c.id == import_id).values(**progress))
 
     def import_rows(self, *rows: SourceRow, **profile: Any) -> int:
         import_id = self.start_import()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Concatenate, ParamSpec
 
 import typer
 from sqlalchemy import Connection
@@ -34,7 +33,7 @@ from audience.service_access import (
     set_service,
     switches_of,
 )
-from listbridge.commands.options import PasswordOption, application, require_password
+from listbridge.commands.options import Outcome, PasswordOption, application, require_password, write
 from listbridge.customers import open_account
 from listbridge.output import JsonOption, Row, print_json, print_rows, print_values
 
@@ -46,13 +45,21 @@ Number = Annotated[int, typer.Argument(help="Number of the account.")]
 ServiceName = Annotated[Service, typer.Argument(metavar="SERVICE", help="import, pages, send, manage or report.")]
 Network = Annotated[str, typer.Argument(help="IP address, or network such as 192.0.2.0/24.")]
 Host = Annotated[str, typer.Argument(help="Host name.")]
+Values = ParamSpec("Values")
 
 
-@contextmanager
-def _changing(number: int) -> Iterator[tuple[Connection, Account]]:
-    """Give a command an account to change, in one transaction."""
-    with application() as opened, opened.database.write() as connection:
-        yield connection, find_account(connection, number)
+def _change(
+    number: int,
+    change: Callable[Concatenate[Connection, int, Values], Outcome],
+    /,
+    *values: Values.args,
+    **options: Values.kwargs,
+) -> Outcome:
+    """Change something of an account in one transaction; the change gets the account's internal id."""
+    with application() as opened:
+        return write(
+            opened, lambda connection: change(connection, find_account(connection, number).id, *values, **options)
+        )
 
 
 @app.command()
@@ -64,8 +71,14 @@ def add(
 ) -> None:
     """Add an account with its API users m<NUMBER> and a<NUMBER>, which share the password."""
     secret = require_password(password)
-    with application() as opened, opened.database.write() as connection:
-        open_account(connection, opened.storage, number, password=secret, name=name, time_zone=time_zone)
+    with application() as opened:
+        storage = opened.storage
+        write(
+            opened,
+            lambda connection: open_account(
+                connection, storage, number, password=secret, name=name, time_zone=time_zone
+            ),
+        )
     users = " and ".join(f"{prefix}{number}" for prefix in API_USER_PREFIXES)
     print(f"Account {number} added with the users {users}.")
 
@@ -117,8 +130,7 @@ def set_state(
     ],
 ) -> None:
     """Open an account to its callers (active) or close it, with the reason that they are told."""
-    with _changing(number) as (connection, account):
-        set_account_state(connection, account.id, state)
+    _change(number, set_account_state, state)
     print(f"Account {number} is {state}.")
 
 
@@ -130,24 +142,21 @@ def set_password(
 ) -> None:
     """Give the API users of an account a new password; their access keys end."""
     secret = require_password(password)
-    with _changing(number) as (connection, account):
-        names = change_password(connection, account.id, secret, user)
+    names = _change(number, change_password, secret, user)
     print(f"New password for {' and '.join(names)}.")
 
 
 @hosts.command("add")
 def add_host_name(number: Number, host: Host) -> None:
     """Register a host name, in whose requests without a list's GUID this account is meant."""
-    with _changing(number) as (connection, account):
-        name = add_host(connection, account.id, host)
+    name = _change(number, add_host, host)
     print(f"{name} means account {number}.")
 
 
 @hosts.command("remove")
 def remove_host_name(number: Number, host: Host) -> None:
     """Forget a host name of an account."""
-    with _changing(number) as (connection, account):
-        name = remove_host(connection, account.id, host)
+    name = _change(number, remove_host, host)
     print(f"{name} means account {number} no more.")
 
 
@@ -168,31 +177,31 @@ def service(
     ] = None,
 ) -> None:
     """Turn the switches of a service, and show how they are."""
-    with _changing(number) as (connection, account):
-        set_service(connection, account.id, service, enabled=enabled, active=active, restricted=restricted)
-        switches = switches_of(connection, account.id)[service]
+
+    def work(connection: Connection, account_id: int) -> Switches:
+        set_service(connection, account_id, service, enabled=enabled, active=active, restricted=restricted)
+        return switches_of(connection, account_id)[service]
+
+    switches = _change(number, work)
     print_values(_describe_service(service, switches))
 
 
 @app.command()
 def allow(number: Number, service: ServiceName, network: Network) -> None:
     """Let an address or network call a service that is restricted."""
-    with _changing(number) as (connection, account):
-        stored = allow_address(connection, account.id, service, network)
+    stored = _change(number, allow_address, service, network)
     print(f"{stored} may call the service {service} of account {number}.")
 
 
 @app.command()
 def deny(number: Number, service: ServiceName, network: Network) -> None:
     """Keep an address or network out of a service, restricted or not."""
-    with _changing(number) as (connection, account):
-        stored = deny_address(connection, account.id, service, network)
+    stored = _change(number, deny_address, service, network)
     print(f"{stored} may not call the service {service} of account {number}.")
 
 
 @app.command()
 def forget_address(number: Number, service: ServiceName, network: Network) -> None:
     """Remove the rule for an address or network."""
-    with _changing(number) as (connection, account):
-        stored = remove_address_rule(connection, account.id, service, network)
+    stored = _change(number, remove_address_rule, service, network)
     print(f"The service {service} of account {number} has no rule for {stored} any more.")

@@ -6,10 +6,11 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from sqlalchemy import Connection
 
 from audience.accounts import find_account
-from audience.lists import add_group, find_list, groups_of
-from listbridge.commands.options import AccountOption, application
+from audience.lists import Group, add_group, find_list, groups_of
+from listbridge.commands.options import AccountOption, application, write
 from listbridge.output import JsonOption, print_rows
 
 app = typer.Typer(help="Groups of a list.", no_args_is_help=True)
@@ -25,9 +26,13 @@ def add(
     notes: Annotated[str, typer.Option(help="For people.", show_default=False)] = "",
 ) -> None:
     """Add a group, or find the one of this name, and print its number."""
-    with application() as opened, opened.database.write() as connection:
+
+    def work(connection: Connection) -> Group:
         mailing = find_list(connection, find_account(connection, account).id, number)
-        group = add_group(connection, mailing, name, notes)
+        return add_group(connection, mailing, name, notes)
+
+    with application() as opened:
+        group = write(opened, work)
     print(group.number)
 
 

@@ -14,7 +14,7 @@ from audience.list_changes import PREFIX, change_defaults, change_list, read_def
 from audience.list_settings import read_settings
 from audience.lists import DEFAULT_PREFIX, MailingList, find_list, lists_of
 from jobs.feeds import close_list
-from listbridge.commands.options import AccountOption, application
+from listbridge.commands.options import AccountOption, application, write
 from listbridge.customers import open_customer_list
 from listbridge.output import JsonOption, print_json, print_rows, print_values
 
@@ -28,9 +28,12 @@ _PAIRS_HINT = "SETTINGS"
 @app.command()
 def add(account: AccountOption, name: Annotated[str, typer.Option(help="Name of the list.")]) -> None:
     """Add a list with its import folder import/<number>; prints its number and GUID."""
-    with application() as opened, opened.database.write() as connection:
-        owner = find_account(connection, account)
-        mailing = open_customer_list(connection, opened.storage, owner, name)
+    with application() as opened:
+        storage = opened.storage
+        mailing = write(
+            opened,
+            lambda connection: open_customer_list(connection, storage, find_account(connection, account), name),
+        )
     print(f"{mailing.number} {mailing.guid}")
 
 
@@ -63,16 +66,16 @@ def set_settings(
 ) -> None:
     """Change settings of a list: all that are given or, if one is not valid, none."""
     changes = _read_pairs(settings)
-    with application() as opened, opened.database.write() as connection:
-        change_list(connection, _find(connection, account, number), changes)
+    with application() as opened:
+        write(opened, lambda connection: change_list(connection, _find(connection, account, number), changes))
     print(f"List {number} of account {account} is changed.")
 
 
 @app.command()
 def delete(number: NumberArgument, account: AccountOption) -> None:
     """Delete a list for good; its recipients stay in the account."""
-    with application() as opened, opened.database.write() as connection:
-        close_list(connection, _find(connection, account, number))
+    with application() as opened:
+        write(opened, lambda connection: close_list(connection, _find(connection, account, number)))
     print(f"List {number} of account {account} is deleted.")
 
 
@@ -86,10 +89,14 @@ def defaults(
 ) -> None:
     """Change what new lists of an account begin with, then show it; lists that are there stay as they are."""
     changes = _read_pairs(settings or [])
-    with application() as opened, opened.database.write() as connection:
+
+    def work(connection: Connection) -> dict[str, Any]:
         account_id = find_account(connection, account).id
         change_defaults(connection, account_id, changes)
-        stored = read_defaults(connection, account_id)
+        return read_defaults(connection, account_id)
+
+    with application() as opened:
+        stored = write(opened, work)
     shown = _all_settings(stored, stored.get(PREFIX, DEFAULT_PREFIX))
     if as_json:
         print_json(shown)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
+from sqlalchemy import Connection
 
+from db.retry import retry_on_conflict
 from listbridge.app import Application, open_application
 from listbridge.errors import CommandError
 from listbridge.logging import configure_command_logging
 from listbridge.settings import load_settings, read_secret
+
+Outcome = TypeVar("Outcome")
 
 TAB_NAMES = ("tab", "\\t")
 """How a tab is written where a separator is asked for."""
@@ -38,6 +42,21 @@ def application() -> Iterator[Application]:
     configure_command_logging(settings)
     with open_application(settings) as opened:
         yield opened
+
+
+def write(opened: Application, work: Callable[[Connection], Outcome]) -> Outcome:
+    """Do the work of a command in one writing transaction, and again when the database gave that up for another one.
+
+    Args:
+        opened: the command's application.
+        work: gets the transaction's connection; must bear being called again after a rollback.
+    """
+
+    def attempt() -> Outcome:
+        with opened.database.write() as connection:
+            return work(connection)
+
+    return retry_on_conflict(attempt)
 
 
 def require_password(given: str | None) -> str:

@@ -25,10 +25,12 @@ def list_all(
         account_id = find_account(connection, account).id if account is not None else None
         public_url = opened.settings.public_url
         mails = list_outbox(connection, public_url=public_url, account_id=account_id, limit=limit)
-    print_rows([_describe(mail) for mail in mails], as_json=as_json, nothing="There are no mails to send.")
+    print_rows(
+        [_describe(mail, as_json=as_json) for mail in mails], as_json=as_json, nothing="There are no mails to send."
+    )
 
 
-def _describe(mail: QueuedMail) -> Row:
+def _describe(mail: QueuedMail, *, as_json: bool) -> Row:
     return {
         "id": mail.id,
         "account": mail.account_number,
@@ -38,6 +40,8 @@ def _describe(mail: QueuedMail) -> Row:
         "about": mail.about,
         "created_at": mail.created_at,
         "sender": mail.sender.email or None,
+        "sender_name": mail.sender.name or None,
         "message": mail.message_number,
+        "confirms": mail.confirms if as_json else ",".join(map(str, mail.confirms)) or None,
         "link": mail.link,
     }

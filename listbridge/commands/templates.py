@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from audience.accounts import find_account
 from audience.lists import MailingList, find_list
 from audience.templates import Template, add_template, templates_of
-from listbridge.commands.options import AccountOption, application
+from listbridge.commands.options import AccountOption, application, write
 from listbridge.errors import CommandError
 from listbridge.output import JsonOption, print_rows
 
@@ -33,10 +33,14 @@ def add(
 ) -> None:
     """Add a template and print its number."""
     content = _read(html)
-    with application() as opened, opened.database.write() as connection:
+
+    def work(connection: Connection) -> Template:
         owner = find_account(connection, account)
         mailing = _find(connection, owner.id, number)
-        template = add_template(connection, owner.id, mailing, subject=subject, html=content, notes=notes)
+        return add_template(connection, owner.id, mailing, subject=subject, html=content, notes=notes)
+
+    with application() as opened:
+        template = write(opened, work)
     print(template.number)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
+from sqlalchemy import Connection
 
 from audience.accounts import Account, find_account
 from audience.lists import find_list
@@ -23,6 +23,7 @@ from audience.webhooks import (
     remove_webhook,
     webhooks_of,
 )
+from db.retry import retry_on_conflict
 from jobs.notifications import recent_deliveries, send_sample
 from jobs.outgoing_http import OutgoingClient
 from listbridge.app import Application
@@ -31,6 +32,8 @@ from listbridge.errors import CommandError
 from listbridge.output import JsonOption, Row, print_json, print_rows, print_values
 from listbridge.settings import parse_networks, read_secret
 from services.mailup.notification_parameters import WORDING, parse_parameter_name
+
+Outcome = TypeVar("Outcome")
 
 app = typer.Typer(help="Webhooks: programs that are told of changes to a list.", no_args_is_help=True)
 
@@ -81,8 +84,7 @@ def add(
         active=not inactive,
         **given,
     )
-    with _writing(account) as (connection, owner):
-        added = add_webhook(connection, find_list(connection, owner.id, mailing_list), settings)
+    added = _write(account, lambda at, owner: add_webhook(at, find_list(at, owner.id, mailing_list), settings))
     print(added.number)
 
 
@@ -121,7 +123,10 @@ def change(
     parameter: ParametersOption = None,
     no_parameters: Annotated[bool, typer.Option("--no-parameters", help="Tell nothing but that it happened.")] = False,
 ) -> None:
-    """Change a webhook; what is not given stays. Parameters are given all together."""
+    """Change a webhook; what is not given stays. Parameters are given all together.
+
+    The environment's secret is taken only together with --format.
+    """
     given = {
         "name": name,
         "url": url,
@@ -129,12 +134,11 @@ def change(
         "sources": tuple(source) if source else None,
         "method": method,
         "format": format,
-        "secret": _find_secret(secret),
+        "secret": _find_secret(secret) if format in ("rc4", "json") else secret,
         "parameters": () if no_parameters else _parse_parameters(parameter) if parameter else None,
     }
-    with _writing(account) as (connection, owner):
-        changes = {key: value for key, value in given.items() if value is not None}
-        change_webhook(connection, owner.id, number, **changes)
+    changes = {key: value for key, value in given.items() if value is not None}
+    _write(account, lambda at, owner: change_webhook(at, owner.id, number, **changes))
     print(f"Webhook {number} changed.")
 
 
@@ -145,16 +149,14 @@ def switch(
     account: AccountOption,
 ) -> None:
     """Switch a webhook on or off; what waits for one that is switched off is not told any more."""
-    with _writing(account) as (connection, owner):
-        change_webhook(connection, owner.id, number, active=state == "on")
+    _write(account, lambda at, owner: change_webhook(at, owner.id, number, active=state == "on"))
     print(f"Webhook {number} is {state}.")
 
 
 @app.command()
 def remove(number: NumberArgument, account: AccountOption) -> None:
     """Remove a webhook, with what waits for it and the record of its answers."""
-    with _writing(account) as (connection, owner):
-        remove_webhook(connection, owner.id, number)
+    _write(account, lambda at, owner: remove_webhook(at, owner.id, number))
     print(f"Webhook {number} removed.")
 
 
@@ -185,10 +187,14 @@ def show_log(
     print_rows(rows, as_json=as_json, nothing="There are no notifications.")
 
 
-@contextmanager
-def _writing(account: int) -> Iterator[tuple[Any, Account]]:
-    with application() as opened, opened.database.write() as connection:
-        yield connection, find_account(connection, account)
+def _write(account: int, change: Callable[[Connection, Account], Outcome]) -> Outcome:
+    with application() as opened:
+
+        def write() -> Outcome:
+            with opened.database.write() as connection:
+                return change(connection, find_account(connection, account))
+
+        return retry_on_conflict(write)
 
 
 def _account_id(opened: Application, account: int) -> int:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import structlog
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import TooManyRequests
 
 from audience.service_access import AccessRefused, InvalidNetwork, Service, TooManyRules, activate
 from db.retry import retry_on_conflict
@@ -15,7 +16,7 @@ from services.http.origins import caller_address
 from services.mailup.authentication import LoginRefused, check_login
 from services.mailup.console_address import is_of_another_account
 from services.mailup.import_authentication import UNRECOGNISED, refusal_code
-from services.mailup.page_calls import PageCalls, open_pages
+from services.mailup.page_calls import PageCalls, open_pages, put_off
 from services.mailup.page_parameters import InvalidParameters, PageParameters
 from services.mailup.results import Refusal, element, escape_value
 from services.resources import Resources
@@ -37,18 +38,27 @@ _SERVICES: dict[str, tuple[Service, str]] = {
 def create_activation(resources: Resources, options: HttpOptions) -> Blueprint:
     """Return the page; its path is lower-cased before it comes here."""
     pages = open_pages("mailup_activation", options.page_rate_per_address, options)
+    pages.register_error_handler(TooManyRequests, _refuse_for_now)
     calls = PageCalls(options)
 
     @pages.route("/wsactivation.aspx", methods=["GET", "POST"])
     def wsactivation() -> Response:
         parameters = calls.read()
         address = caller_address(request.environ, trust_forwarded=options.trust_forwarded)
-        response = Response(_answer(resources, address, parameters), content_type="text/xml; charset=utf-8")
-        # The address of the request has a password in it.
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return _send(_answer(resources, address, parameters))
 
     return pages
+
+
+def _refuse_for_now(refusal: TooManyRequests) -> Response:
+    return put_off(_send(_write(UNRECOGNISED)), refusal)
+
+
+def _send(document: str) -> Response:
+    response = Response(document, content_type="text/xml; charset=utf-8")
+    # The address of the request has a password in it.
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _answer(resources: Resources, address: str, parameters: PageParameters) -> str:

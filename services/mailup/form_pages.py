@@ -89,4 +89,5 @@ def _read_wish(parameters: PageParameters, first: MailingList, caller: str) -> W
         sender=read_sender(parameters),
         layout=first,
         cause=Cause("page", actor=caller),
+        public=True,
     )

@@ -90,12 +90,13 @@ def create_group(call: Call, account: Account, list_id: int, list_guid: str | No
     target = read_target(list_id, list_guid)
     if not list_id and not target.guid:
         raise Refusal(NO_LIST)
-    if not (name or "").strip():
-        raise Refusal(NO_GROUP_NAME)
 
     def create() -> Group:
         with call.resources.database.write() as connection:
-            return add_group(connection, find_target(connection, account.id, target), name or "")
+            mailing = find_target(connection, account.id, target)
+            if not (name or "").strip():
+                raise Refusal(NO_GROUP_NAME)
+            return add_group(connection, mailing, name or "")
 
     try:
         group = retry_on_conflict(create)

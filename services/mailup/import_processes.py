@@ -80,8 +80,10 @@ def new_import_process(
 ) -> str:
     """Prepare an import, which waits until it is started; return its number."""
     wanted = read_target(list_id, list_guid, group_ids)
+    with call.resources.database.read() as connection:
+        mailing = find_target(connection, account.id, wanted)
     how = _read_flags(*flags)
-    return write_result(prepare_import(call.resources, account, wanted, _require(document), how))
+    return write_result(prepare_import(call.resources, mailing, wanted.groups, _require(document), how))
 
 
 @import_operation(

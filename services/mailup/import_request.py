@@ -203,16 +203,17 @@ def start_imports(
         )
 
 
-def prepare_import(resources: Resources, account: Account, target: Target, document: Text, flags: ImportFlags) -> int:
+def prepare_import(
+    resources: Resources, mailing: MailingList, groups: tuple[int, ...], document: Text, flags: ImportFlags
+) -> int:
     """Keep an import until it is started; return its number. It is durable when this returns.
 
     Raises:
         Refusal: nothing was prepared.
     """
-    profile = replace(flags.profile(), groups=target.groups)
+    profile = replace(flags.profile(), groups=groups)
     with resources.database.read() as connection:
-        mailing = find_target(connection, account.id, target)
-        fields = fields_of(connection, account.id)
+        fields = fields_of(connection, mailing.account_id)
     _check_document(document, profile, fields)
     with _spooled_copies(resources.storage, document, 1) as [copy]:
 

@@ -26,7 +26,7 @@ def _keep(value: str) -> str:
 
 
 def _read_optout_type(value: str) -> str:
-    modes = {str(number): mode for number, mode in enumerate(UNSUBSCRIBE_MODES)}
+    modes = {"": "", **{str(number): mode for number, mode in enumerate(UNSUBSCRIBE_MODES)}}
     if value.strip() not in modes:
         raise ValueError("It is 0, 1, 2 or 3.")
     return modes[value.strip()]
@@ -79,7 +79,7 @@ class ListOptions:
     """What a caller wants to be set for a list."""
 
     changes: Mapping[str, str]
-    """Text by setting."""
+    """Text by setting; empty where the default is wanted."""
     keys: Mapping[str, str]
     """By setting: the key, as the caller spelled it."""
 

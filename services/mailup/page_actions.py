@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from audience.errors import InvalidAddress, UnknownRecipient
-from audience.lists import MailingList
+from audience.errors import InvalidAddress, UnknownList, UnknownRecipient
+from audience.lists import MailingList, find_list
 from audience.status_rules import KEEP, UNSUBSCRIBE, Channel, Reason, State
 from audience.subscriptions import (
     Address,
@@ -25,7 +25,7 @@ from audience.subscriptions import (
 )
 from delivery.outbox import queue_follow_ups
 from services.mailup.page_calls import FAILED, PageCall
-from services.mailup.page_parameters import PageParameters
+from services.mailup.page_parameters import InvalidParameters, PageParameters
 from services.mailup.page_subscriptions import Wish, read_sender, subscribe_to_lists
 from services.mailup.page_targets import find_lists, find_one_list
 
@@ -57,7 +57,7 @@ def subscribe(connection: Connection, call: PageCall) -> int:
             {number: value for number, value in parameters.fields().items() if value}, parameters.numbers("Group")
         ),
         sender=read_sender(parameters),
-        layout=_find_layout(found, parameters),
+        layout=_find_layout(connection, found, parameters),
         cause=Cause("page", actor=_read_actor(call)),
     )
     try:
@@ -76,16 +76,19 @@ def _tell_change(change: Change) -> int:
     return ALREADY_SUBSCRIBED if change.before == State.SUBSCRIBED else DONE
 
 
-def _find_layout(found: Sequence[MailingList], parameters: PageParameters) -> MailingList | None:
+def _find_layout(
+    connection: Connection, found: Sequence[MailingList], parameters: PageParameters
+) -> MailingList | None:
     """Return the list whose mail is to confirm all of them; None when each asks for itself.
 
-    Raises:
-        InvalidParameters: what is named is no number.
+    It is the first one when a list is named that is none of them; what names no list of the account counts as absent.
     """
-    wanted = parameters.numbers("ConfirmListID")
-    if not wanted or len(found) == 1:
+    try:
+        wanted = parameters.numbers("ConfirmListID") if len(found) > 1 else []
+        layout = find_list(connection, found[0].account_id, wanted[0]) if wanted else None
+    except (InvalidParameters, UnknownList):
         return None
-    return next((mailing for mailing in found if mailing.number == wanted[0]), found[0])
+    return layout if layout is None or layout in found else found[0]
 
 
 def _read_actor(call: PageCall) -> str:
@@ -134,7 +137,7 @@ def update(connection: Connection, call: PageCall) -> int:
     parameters = call.parameters
     mailing = find_one_list(connection, call)
     fields = parameters.fields()
-    if "--" in parameters.text("csvFldValues"):
+    if "--" in parameters.line("csvFldValues"):
         return FAILED
     groups, replace = parameters.numbers("Group"), parameters.flag("Replace", False)
     cause, profile = Cause("page", actor=call.address), ProfileChange(fields, groups, replace)

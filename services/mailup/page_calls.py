@@ -16,7 +16,7 @@ from werkzeug.formparser import FormDataParser
 from audience.destinations import Destination
 from audience.errors import AudienceError
 from db.retry import retry_on_conflict
-from services.http.bodies import read_body
+from services.http.bodies import BodyRefused, read_body
 from services.http.failures import describe_failure
 from services.http.options import HttpOptions
 from services.http.origins import caller_address, request_host
@@ -89,7 +89,7 @@ class PageCalls:
     ) -> Outcome | None:
         trust = self._options.trust_forwarded
         host = request_host(request.environ, trust_forwarded=trust)
-        call = PageCall(host, caller_address(request.environ, trust_forwarded=trust), parameters, admit)
+        call = PageCall(host, caller_address(request.environ, trust_forwarded=trust), parameters, _ask_once(admit))
 
         # The database may have another thread do it, together with other work: so nothing there may look at `request`.
         def work(connection: Connection) -> Outcome:
@@ -138,6 +138,18 @@ class PageCalls:
             return PageParameters(())
 
 
+def _ask_once(admit: Admission) -> Admission:
+    """Return what admits the caller of one call: neither a repetition nor another look counts as one more call."""
+    admitted: set[int] = set()
+
+    def admit_once(connection: Connection, destination: Destination, address: str) -> None:
+        if destination.account.id not in admitted:
+            admit(connection, destination, address)
+            admitted.add(destination.account.id)
+
+    return admit_once
+
+
 def _read_parts(body: bytes) -> list[tuple[str, str]]:
     """Return the texts of a multipart body.
 
@@ -161,7 +173,7 @@ def open_pages(name: str, rate: float, options: HttpOptions) -> Blueprint:
     pages = Blueprint(name, __name__, url_prefix="/frontend")
     limit_callers(pages, rate, options)
     pages.register_error_handler(TooManyRequests, _refuse_for_now)
-    pages.after_request(_allow_scripts)
+    pages.register_error_handler(BodyRefused, _refuse_body)
     return pages
 
 
@@ -171,14 +183,26 @@ def send_code(code: int | str) -> Response:
 
 
 def _refuse_for_now(refusal: TooManyRequests) -> Response:
-    response = send_code(FAILED)
+    return put_off(send_code(FAILED), refusal)
+
+
+def put_off(response: Response, refusal: TooManyRequests) -> Response:
+    """Tell in an answer that there were too many calls, and when the next one may come."""
     response.status_code = 429
     response.headers["Retry-After"] = str(refusal.retry_after)
     return response
 
 
-def _allow_scripts(response: Response) -> Response:
-    """Let scripts of any origin call; no cookie is ever looked at."""
+def _refuse_body(refusal: BodyRefused) -> Response:
+    response = Response(refusal.status, refusal.status, content_type="text/plain; charset=utf-8")
+    response.headers.extend(refusal.headers)
+    return response
+
+
+def allow_scripts(response: Response) -> Response:
+    """Let scripts of any origin call what is under `/frontend/`; no cookie is ever looked at."""
+    if not request.path.startswith("/frontend/"):
+        return response
     response.headers["Access-Control-Allow-Origin"] = "*"
     if request.method == "OPTIONS":
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"

@@ -12,6 +12,7 @@ from services.mailup.csv_columns import MAX_FIELD
 MAX_PARAMETERS = 500
 MAX_NUMBERS = 1000
 """In one value; each costs the database something."""
+_WHITE = " \t\r\n"
 _BREAKS = str.maketrans("\t\r\n", "   ")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -43,6 +44,14 @@ class PageParameters:
         """
         return _check(self._values.get(name.lower(), _NONE)[0])
 
+    def line(self, name: str) -> str:
+        """Return a value as `text` does, with blanks in place of tabs and line breaks.
+
+        Raises:
+            InvalidParameters: as by `text`.
+        """
+        return _check(self._values.get(name.lower(), _NONE)[0].translate(_BREAKS))
+
     def flag(self, name: str, default: bool) -> bool:
         """Return a yes or no; the default when it is absent, empty or neither."""
         value = self.text(name).lower()
@@ -62,15 +71,15 @@ class PageParameters:
         Raises:
             InvalidParameters: as by `numbers`.
         """
-        return _read_numbers(_check(",".join(self._values.get(name.lower(), _NONE))))
+        return _read_numbers(_check(",".join(map(_trim, self._values.get(name.lower(), _NONE)))))
 
     def fields(self) -> dict[int, str]:
-        """Return the values of `csvFldValues` by the field numbers of `csvFldNames`; unknown names are left out.
+        """Return the values of `csvFldValues`, one line each, by the field numbers of `csvFldNames`; others are left out.
 
         Raises:
             InvalidParameters: there are not as many values as names.
         """
-        names, values = self.text("csvFldNames"), self.text("csvFldValues")
+        names, values = self.text("csvFldNames"), self.line("csvFldValues")
         if not names and not values:
             return {}
         name_list = names.removesuffix(";").split(";")
@@ -106,8 +115,12 @@ class PageParameters:
 _NONE = ("",)
 
 
+def _trim(value: str) -> str:
+    return value.strip(_WHITE)
+
+
 def _check(value: str) -> str:
-    value = value.strip(" ")
+    value = _trim(value)
     if len(value) > VALUE_LENGTH * MAX_FIELD or _CONTROL.search(value):
         raise InvalidParameters
     return value

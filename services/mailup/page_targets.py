@@ -71,12 +71,11 @@ def find_one_list(connection: Connection, call: PageCall) -> MailingList:
     numbers, guid = call.parameters.numbers("List"), call.parameters.text("ListGuid")
     if len(numbers) > 1 or not (numbers or guid):
         raise UnknownList("One list must be named.")
-    if guid:
-        meant = _find_named(connection, call, guid)
-    else:
-        meant = find_destination(connection, _SERVICE, _host(call), numbers[0])
+    named = _find_named(connection, call, guid)
+    # Whom the host's account does not admit is told so, whatever list he names.
+    meant = named or find_destination(connection, _SERVICE, _host(call), numbers[0] if numbers else None)
     mailing = _admit(connection, call, meant).mailing
-    if mailing is None or (numbers and numbers[0] != mailing.number):
+    if mailing is None or (guid and named is None) or (numbers and numbers[0] != mailing.number):
         raise UnknownList("There is no such list, or the GUID is another one's.")
     return mailing
 

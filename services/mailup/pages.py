@@ -6,7 +6,16 @@ from flask import Blueprint, Response
 
 from services.http.options import HttpOptions
 from services.mailup.page_actions import check, subscribe, unsubscribe, update
-from services.mailup.page_calls import FAILED, Action, CallerRefused, PageCalls, Transact, open_pages, send_code
+from services.mailup.page_calls import (
+    FAILED,
+    Action,
+    CallerRefused,
+    PageCalls,
+    Transact,
+    allow_scripts,
+    open_pages,
+    send_code,
+)
 from services.mailup.page_parameters import InvalidParameters, PageParameters
 from services.resources import Resources
 
@@ -24,6 +33,8 @@ _FALSE = ("0", "false")
 def create_pages(resources: Resources, options: HttpOptions) -> Blueprint:
     """Return the pages for registered callers."""
     pages = open_pages("mailup", options.page_rate_per_address, options)
+    # For all pages of the application, and for answers that come from none, such as to a method that none takes.
+    pages.after_app_request(allow_scripts)
     calls = PageCalls(options)
     write, read = resources.write, resources.read
 

@@ -27,9 +27,10 @@ from audience.webhooks import WebhookSettings, add_webhook, announce
 from db.engine import Database
 from db.tables import notification
 from jobs.leases import name_owner
-from jobs.notifications import LEASE, THREADS, Notifier
+from jobs.notifications import LEASE, Notifier
 from jobs.outgoing_http import OutgoingClient
 from jobs.webhook_requests import Wording
+from jobs.webhook_shares import THREADS
 
 NETWORK = "127.0.0.0/8"
 PATIENCE = 60.0

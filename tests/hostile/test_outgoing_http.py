@@ -215,6 +215,22 @@ def test_a_name_without_addresses(failing: type[Exception]) -> None:
         OutgoingClient(resolver=fail).send(OutgoingRequest("GET", "http://example.com/"))
 
 
+def test_looking_a_name_up_ends_with_the_time_of_the_request() -> None:
+    answered = threading.Event()
+
+    def hang(_host: str, _port: int) -> Sequence[str]:
+        answered.wait(60)
+        return ["127.0.0.1"]
+
+    client = OutgoingClient(LOOPBACK, resolver=hang, total_seconds=0.2)
+    try:
+        with pytest.raises(RequestFailed, match="not looked up in time"):
+            client.send(OutgoingRequest("GET", "http://example.com/"))
+        assert not answered.is_set()
+    finally:
+        answered.set()
+
+
 @pytest.mark.parametrize("answer", [[], ["rubbish"]])
 def test_a_resolver_that_answers_nonsense(answer: list[str]) -> None:
     client = OutgoingClient(resolver=lambda _host, _port: answer)

@@ -171,6 +171,41 @@ def test_a_mobile_number(shop: Shop, number: dict[str, str], stored: str | None)
     assert shop.mobile() == stored
 
 
+@pytest.mark.parametrize("confirm", [0, 1])
+@pytest.mark.parametrize("state", [State.SUBSCRIBED, State.PENDING, State.UNSUBSCRIBED, State.BLOCKED])
+def test_what_is_known_of_somebody_stays(own_shop: Shop, state: State, confirm: int) -> None:
+    shop = own_shop
+    shop.bring(state)
+    update = {"csvFldNames": "campo1", "csvFldValues": "Ada"}
+    assert shop.call("XmlUpdSubscriber", Email="ada@example.com", List=1, **update) == "0"
+    form = {"list": "1,2", "campo1": "Eve", "campo2": "x", "group": shop.group.number, "sms": "3401234567"}
+    assert _leads_to(_send(shop, ADA | form | {"confirm": confirm})) == _received(shop)
+    assert (shop.fields(), shop.mobile(), shop.count(group_member)) == ({"1": "Ada"}, None, 0)
+    assert shop.state(mailing=shop.offers) == (State.PENDING if confirm else State.SUBSCRIBED)
+    assert shop.call("XmlChkSubscriber", Sms="3401234567", List=1) == "1"
+
+
+@pytest.mark.parametrize("email", ["ada@example.com", "new@example.com"])
+def test_a_form_takes_no_number_over(own_shop: Shop, email: str) -> None:
+    shop = own_shop
+    assert shop.call("xmlSubscribe", Email="ada@example.com", Sms="3401234567", List=1, Confirm=0) == "0"
+    assert shop.call("xmlUnsubscribe", Sms="3401234567", List=1) == "0"
+    for mobile in ("3401234567", "3407654321"):
+        _send(shop, {"email": email, "list": "1", "sms": mobile, "confirm": 0})
+    assert shop.mobile() == "+393401234567"
+    assert shop.call("XmlChkSubscriber", Sms="3401234567", List=1) == "3"
+    assert shop.call("XmlChkSubscriber", Sms="3407654321", List=1) == "1"
+
+
+def test_the_data_of_somebody_new_are_stored_in_all_lists(own_shop: Shop) -> None:
+    shop = own_shop
+    form = {"list": "2,1", "campo1": "Ada", "group": shop.group.number, "sms": "3401234567"}
+    assert _leads_to(_send(shop, ADA | form)) == f"/subscription-received/{shop.offers.guid}"
+    assert (shop.fields(), shop.mobile(), shop.count(group_member)) == ({"1": "Ada"}, "+393401234567", 1)
+    for number in (1, 2):
+        assert shop.call("XmlChkSubscriber", Sms="3401234567", List=number) == "2"
+
+
 def test_the_sender(shop: Shop) -> None:
     _send(shop, ADA | {"list": 1, "dynsndmail": "shop@example.com", "dynsndname": "A shop"})
     with shop.database.read() as connection:
@@ -238,6 +273,8 @@ def test_the_form_is_open_where_programs_are_not(own_shop: Shop) -> None:
     for page in ("xmlSubscribe", "xmlUnsubscribe", "Xmlchksubscriber", "XmlUpdSubscriber", "Updsubscriber"):
         assert shop.call(page, Email="ada@example.com", List=1, retCode=0) == "-1011"
         assert shop.call(page, Email="ada@example.com", List=99, ListGuid=shop.news.guid) == "-1011"
+        assert shop.call(page, Email="ada@example.com", List=1, ListGuid="unknown") == "-1011"
+        assert shop.call(page, Email="ada@example.com", ListGuid="unknown") == "-1011"
         assert shop.call(page) == "1"
     assert shop.count(recipient) == 0
     assert _leads_to(_send(shop, ADA | {"list": 1})) == _received(shop)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import select
+from undo_world import EMAILS, source_row
+from undo_world import World as UndoWorld
 
 from audience.accounts import Account, add_account
 from audience.history import HistoryKind
 from audience.lists import MailingList, add_group, add_list, groups_of
-from audience.status_rules import Channel
+from audience.status_rules import REQUEST_CONFIRMATION, UNSUBSCRIBE, Channel
 from audience.suppressions import add_suppressions, digest_address
 from db.engine import Database
+from db.retry import retry_on_conflict
 from db.tables import account as account_table
-from db.tables import group_member, history, list_group, outbox, recipient, subscription
+from db.tables import group_member, history, import_run, list_group, outbox, recipient, subscription
+from delivery.outbox import list_outbox, queue_mail
 from exchange.profiles import Profile
 from exchange.rows import SourceRow
 from jobs.import_chunk import Chunk, ImportPlan
@@ -116,6 +123,138 @@ def test_confirmations_wait_once_for_each(world: World) -> None:
     assert [(mail.kind, mail.list_ids, mail.message_number, mail.import_id, mail.state) for mail in mails] == [
         ("confirmation", [world.mailing.id], 12, 7, "waiting")
     ] * 2
+
+
+ASKING = Profile(confirm=True, confirm_message=12)
+PAGE_MESSAGE = 5
+
+
+@pytest.fixture
+def undo_world(database: Database) -> UndoWorld:
+    return UndoWorld(database)
+
+
+def import_asking(world: UndoWorld, state: str, *emails: str) -> int:
+    import_id = world.start_import(state)
+    world.merge(import_id, ASKING, [source_row(email) for email in emails or EMAILS[:1]])
+    return import_id
+
+
+def ask_by_page(world: UndoWorld, email: str = EMAILS[0], *list_ids: int) -> None:
+    recipient_id = world.change(email, REQUEST_CONFIRMATION)
+    ids = list_ids or (world.mailing.id,)
+    with world.database.write() as connection:
+        queue_mail(connection, world.mailing, recipient_id, "confirmation", list_ids=ids, message_number=PAGE_MESSAGE)
+
+
+def waiting(world: UndoWorld) -> list[tuple[int | None, int | None, set[int]]]:
+    """Whose mails wait, with which message, and which lists they confirm."""
+    return [(mail.import_id, mail.message_number, set(mail.list_ids)) for mail in world.rows(outbox)]
+
+
+def due(world: UndoWorld) -> list[str]:
+    with world.database.read() as connection:
+        return [mail.address for mail in list_outbox(connection, public_url="https://mail.example.com")]
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "failed", "skipped"])
+def test_a_later_import_takes_over_the_mail_of_one_that_did_not_complete(undo_world: UndoWorld, state: str) -> None:
+    world = undo_world
+    first = import_asking(world, state, *EMAILS)
+    second = import_asking(world, "completed", *EMAILS[:2])
+    own = {world.mailing.id}
+    assert sorted(waiting(world)) == [(first, 12, own), (second, 12, own), (second, 12, own)]
+    assert due(world) == (EMAILS if state in ("failed", "skipped") else EMAILS[:2])
+
+
+def test_a_mail_that_two_imports_rely_on_goes_with_neither(undo_world: UndoWorld) -> None:
+    """The first completed; what its mail waits for is only to be sent, and the second does not hold it back."""
+    world = undo_world
+    first = import_asking(world, "completed")
+    second = import_asking(world, "running")
+    assert (waiting(world), due(world)) == ([(None, 12, {world.mailing.id})], EMAILS[:1])
+    with world.database.write() as connection:
+        connection.execute(import_run.update().where(import_run.c.id == second).values(state="completed"))
+    assert world.undo(second).removed_mails == 0
+    assert due(world) == EMAILS[:1]
+    world.undo(first)
+    assert due(world) == []
+
+
+def test_mails_of_a_failed_import_go_out_and_block_no_page(undo_world: UndoWorld) -> None:
+    world = undo_world
+    failed = import_asking(world, "failed", *EMAILS[:2])
+    assert due(world) == EMAILS[:2]
+    ask_by_page(world)
+    own = {world.mailing.id}
+    assert set(map(str, waiting(world))) == {str((None, PAGE_MESSAGE, own)), str((failed, 12, own))}
+    assert due(world) == EMAILS[:2]
+
+
+def test_a_page_does_not_wait_for_a_running_import(undo_world: UndoWorld) -> None:
+    import_asking(undo_world, "running", *EMAILS)
+    assert due(undo_world) == []
+    ask_by_page(undo_world, EMAILS[1])
+    assert due(undo_world) == [EMAILS[1]]
+
+
+def test_undoing_an_import_leaves_the_mail_of_a_page(undo_world: UndoWorld) -> None:
+    world = undo_world
+    import_id = import_asking(world, "completed", *EMAILS[:2])
+    world.change(EMAILS[0], UNSUBSCRIBE)
+    ask_by_page(world)
+    world.undo(import_id)
+    assert waiting(world) == [(None, PAGE_MESSAGE, {world.mailing.id})]
+    assert due(world) == EMAILS[:1]
+
+
+def test_an_import_leaves_the_mail_of_a_page_to_the_page(undo_world: UndoWorld) -> None:
+    world = undo_world
+    ask_by_page(world)
+    import_id = import_asking(world, "running")
+    assert (waiting(world), due(world)) == ([(None, PAGE_MESSAGE, {world.mailing.id})], EMAILS[:1])
+    with world.database.write() as connection:
+        connection.execute(import_run.update().values(state="completed"))
+    world.undo(import_id)
+    assert due(world) == EMAILS[:1]
+
+
+def test_the_mail_of_a_page_confirms_the_list_of_an_import_too(undo_world: UndoWorld) -> None:
+    """A page's mail may be of a list that it does not confirm."""
+    world = undo_world
+    with world.database.write() as connection:
+        other = add_list(connection, world.account.id, "Other").id
+    ask_by_page(world, EMAILS[0], other)
+    for _ in range(2):
+        import_asking(world, "completed")
+        assert waiting(world) == [(None, PAGE_MESSAGE, {world.mailing.id, other})]
+
+
+@pytest.mark.parametrize("state", ["failed", "completed"])
+def test_a_mail_that_went_out_leaves_room_for_another(undo_world: UndoWorld, state: str) -> None:
+    world = undo_world
+    first = import_asking(world, state)
+    with world.database.write() as connection:
+        connection.execute(outbox.update().values(state="sent"))
+    second = import_asking(world, "completed")
+    assert [import_id for import_id, *_ in waiting(world)] == [first, second]
+
+
+def test_a_page_and_imports_at_once_leave_one_mail(undo_world: UndoWorld) -> None:
+    world = undo_world
+    emails = [f"{number}@example.com" for number in range(20)]
+    for email in emails:
+        world.change(email, REQUEST_CONFIRMATION)
+    imports = [world.start_import("running") for _ in range(2)]
+    asking: list[Callable[[], None]] = [
+        *[partial(world.merge, import_id, ASKING, [source_row(e) for e in emails]) for import_id in imports],
+        *[partial(ask_by_page, world, email) for email in emails],
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(retry_on_conflict, work) for work in asking]:
+            done.result()
+    assert {mail.import_id for mail in world.rows(outbox)} == {None}
+    assert sorted(due(world)) == sorted(emails)
 
 
 def test_nobody_is_asked_who_is_unsubscribed(world: World) -> None:

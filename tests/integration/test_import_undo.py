@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -11,9 +12,10 @@ from undo_world import EMAILS, PAGE, World, source_row
 
 from audience.accounts import add_account
 from audience.erasure import erase_recipient
+from audience.group_changes import remove_group
 from audience.history import Cause
-from audience.lists import add_list
-from audience.status_rules import SUBSCRIBE, UNSUBSCRIBE, Channel, Reason
+from audience.lists import add_group, add_list
+from audience.status_rules import REQUEST_CONFIRMATION, SUBSCRIBE, UNSUBSCRIBE, Channel, Reason
 from audience.subscriptions import Address, change_state
 from db.engine import Database
 from db.tables import (
@@ -111,6 +113,83 @@ def test_what_is_newer_stays(world: World, later: str) -> None:
     assert world.people() == {EMAILS[0]: (status, *world.people()[EMAILS[0]][1:3], set())}
     assert (result.counts.newer["statuses"], result.counts.final["statuses"]) == (1, 0)
     assert len(result.counts.examples) == 1
+
+
+WISHES = {
+    "subscribed": (None, "1", SUBSCRIBE, Cause("page"), (1, None)),
+    "pending": (None, "confirm", REQUEST_CONFIRMATION, Cause("page"), (2, None)),
+    "unsubscribed": (SUBSCRIBE, "0", UNSUBSCRIBE, Cause("link", Reason.LINK), (3, Reason.LINK)),
+}
+
+
+@pytest.mark.parametrize("wish", WISHES)
+def test_who_wants_what_the_import_did_keeps_it(world: World, wish: str) -> None:
+    before, row, transition, cause, expected = WISHES[wish]
+    if before is not None:
+        world.change(EMAILS[0], before)
+    import_id = world.import_rows(source_row(EMAILS[0], status=row.replace("confirm", "1")), confirm=row == "confirm")
+    world.change(EMAILS[0], transition, cause)
+    result = world.undo(import_id)
+    assert world.people()[EMAILS[0]][:2] == expected
+    assert (result.counts.newer["statuses"], result.counts.reverted["statuses"]) == (1, 0)
+
+
+def test_a_row_for_what_the_import_did_is_no_wish_of_the_person(world: World) -> None:
+    """A call of an import's door that changes nothing leaves nothing."""
+    import_id = world.import_rows(source_row(EMAILS[0]))
+    world.change(EMAILS[0], SUBSCRIBE, Cause("soap", actor="importer"))
+    world.undo(import_id)
+    assert world.people() == {}
+
+
+def test_whom_a_later_import_unsubscribed_again_is_not_brought_back(world: World) -> None:
+    """That it did so was no news and left no trace; when it is undone as well, he does come back."""
+    world.change(EMAILS[0], SUBSCRIBE)
+    before = (world.people(), world.subscriptions())
+    first = world.import_rows(source_row(EMAILS[0], status="0", fields={"1": "x"}), source_row(EMAILS[1]))
+    second = world.import_rows(source_row(EMAILS[0], status="0"))
+    result = world.undo(first)
+    assert world.people() == {EMAILS[0]: (3, Reason.IMPORTED, {}, set())}
+    assert (result.counts.newer["statuses"], result.counts.reverted["statuses"]) == (1, 1)
+    assert world.undo(second).did_nothing
+    assert world.undo(first).counts.reverted["statuses"] == 1
+    assert (world.people(), world.subscriptions()) == before
+
+
+LATER_IMPORTS: dict[str, tuple[dict[str, Any], Profile, int, bool]] = {
+    "one that may unsubscribe": ({}, Profile(status="column"), 1, True),
+    "one that unsubscribes everybody": ({}, Profile(status="unsubscribed", format="xml"), 1, True),
+    "one that failed half way": ({"state": "failed"}, Profile(), 1, True),
+    "one that cannot unsubscribe": ({}, Profile(status="subscribed", format="xml"), 1, False),
+    "one without rows": ({}, Profile(status="column"), 0, False),
+    "one that was only tried": ({"dry_run": True}, Profile(status="column"), 1, False),
+}
+
+
+@pytest.mark.parametrize("later", LATER_IMPORTS)
+def test_which_later_imports_may_have_unsubscribed_again(world: World, later: str) -> None:
+    values, profile, rows, stays_out = LATER_IMPORTS[later]
+    world.change(EMAILS[0], SUBSCRIBE)
+    import_id = world.import_rows(source_row(EMAILS[0], status="0"))
+    status = {"subscribed": "", "unsubscribed": "", "column": "1"}[profile.status]
+    world.merge(world.start_import(**values), profile, [source_row(EMAILS[1], status=status)] * rows)
+    world.undo(import_id)
+    assert world.people()[EMAILS[0]][0] == (3 if stays_out else 1)
+
+
+def test_an_import_that_was_prepared_before_and_done_after_is_a_later_one(world: World) -> None:
+    world.change(EMAILS[0], SUBSCRIBE)
+    prepared = world.start_import()
+    import_id = world.import_rows(source_row(EMAILS[0], status="0"))
+    world.merge(prepared, Profile(status="column"), [source_row(EMAILS[0], status="0")])
+    world.undo(import_id)
+    assert world.people()[EMAILS[0]][0] == 3
+
+
+def test_an_import_before_does_not_count(world: World) -> None:
+    world.import_rows(source_row(EMAILS[0]), source_row(EMAILS[1], status="0"))
+    world.undo(world.import_rows(source_row(EMAILS[0], status="0")))
+    assert world.people()[EMAILS[0]][0] == 1
 
 
 def test_who_left_between_two_rows_of_the_import_stays_out(world: World) -> None:
@@ -240,6 +319,33 @@ def test_a_group_that_was_deleted_does_not_come_back(world: World) -> None:
     result = world.undo(import_id)
     assert world.rows(group_member) == []
     assert (result.counts.reverted["groups"], result.counts.newer["groups"]) == (1, 1)
+
+
+@pytest.mark.parametrize("whose", ["the account's", "another account's"])
+def test_nobody_gets_into_a_new_group_with_the_id_of_a_deleted_one(world: World, whose: str) -> None:
+    """Embedded databases give the id of the newest row again when that row is gone."""
+    world.change(EMAILS[0], SUBSCRIBE)
+    world.profile(EMAILS[0], {}, [2])
+    import_id = world.import_rows(source_row(EMAILS[0], groups="1"), replace_groups=True)
+    with world.database.write() as connection:
+        remove_group(connection, world.groups[1], PAGE)
+        owner = world.account if whose == "the account's" else add_account(connection, 2, password="secret")
+        group = add_group(connection, add_list(connection, owner.id, "Offers"), "Green")
+    assert (group.id == world.groups[1].id) is world.database.is_sqlite
+    result = world.undo(import_id)
+    assert world.rows(group_member) == []
+    assert (result.counts.reverted["groups"], result.counts.newer["groups"]) == (1, 1)
+
+
+def test_mails_of_people_who_are_removed_go_with_them(world: World) -> None:
+    """Those that have gone out too; their ids may be given to somebody else."""
+    import_id = world.start_import()
+    world.merge(import_id, Profile(confirm=True), [source_row(email, status="") for email in EMAILS])
+    first = world.rows(outbox)[0]
+    with world.database.write() as connection:
+        connection.execute(update(outbox).where(outbox.c.id == first.id).values(state="sent"))
+    world.undo(import_id)
+    assert world.rows(outbox) == []
 
 
 def test_another_account_is_left_alone(world: World) -> None:

@@ -232,6 +232,11 @@ def test_every_option_is_stored(office: Office) -> None:
         *("sender_email", "public", "unsubscribe_mode", "unsubscribe_lists", "size_warning_kb")
     }
     assert office.list(2).settings == {}
+    emptied = dict.fromkeys(wanted, "")
+    assert office.code("UpdateList", listID=3, options=emptied) == "0"
+    assert office.code("CreateList", name="Emptied", options=emptied) == "0"
+    for number in (3, 4):
+        assert (office.list(number).settings, office.list(number).default_prefix) == ({}, "+39")
 
 
 @pytest.mark.parametrize(

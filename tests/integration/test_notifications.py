@@ -19,6 +19,7 @@ from sqlalchemy import select
 from webhook_receivers import Received, Receiver, Reply, accept, misbehaving, receiving
 
 from audience.accounts import add_account
+from audience.erasure import erase_recipient
 from audience.history import Cause
 from audience.lists import MailingList, add_list
 from audience.status_rules import SUBSCRIBE
@@ -27,10 +28,11 @@ from audience.webhooks import WebhookSettings, add_webhook, announce, change_web
 from db.engine import Database
 from db.tables import notification, webhook
 from jobs.leases import name_owner
-from jobs.notifications import LEASE, PER_WEBHOOK, RETRY_DELAYS, Notifier, recent_deliveries, send_sample
+from jobs.notifications import LEASE, RETRY_DELAYS, Notifier, recent_deliveries, send_sample
 from jobs.outgoing_http import OutgoingClient
 from jobs.storage import Storage
 from jobs.webhook_requests import Wording
+from jobs.webhook_shares import PER_ACCOUNT, PER_WEBHOOK, THREADS, Shares
 from jobs.worker import WorkerOptions, run_worker
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -251,6 +253,128 @@ def test_a_receiver_that_hangs_holds_up_nobody(world: World) -> None:
         wait_until(lambda: len(world.receiver.requests) == 41)
         ended.set()
         delivering.result(PATIENCE)
+
+
+@pytest.mark.parametrize("bad", [1, 5])
+def test_hanging_webhooks_of_some_accounts_do_not_hold_up_another(world: World, bad: int) -> None:
+    """Four hanging webhooks of each bad account and a long backlog, which is older than what the good one waits for."""
+    ended = threading.Event()
+    given_up = threading.Event()
+    held: list[socket.socket] = []
+
+    def hold(connection: socket.socket) -> None:
+        held.append(connection)
+        connection.recv(65536)
+        while not (ended.is_set() or given_up.wait(0.01) and connection is held[0]):
+            pass
+
+    good = add_tenant(world, 100, [world.receiver.url])
+    with misbehaving(hold) as url, ThreadPoolExecutor(1) as threads:
+        for number in range(bad):
+            add_tenant(world, 8 + number, [url] * 4, people=10)
+        most = min(bad * PER_ACCOUNT, THREADS)
+        try:
+            delivering = threads.submit(world.deliver)
+            wait_until(lambda: len(held) == most)
+            world.clock.now += timedelta(seconds=1)
+            with world.database.write() as connection:
+                announce(connection, good.mailing, good.people[0], "profile", PAGE, at=world.clock.now)
+            # With all threads taken it needs one to end; the first to end is enough.
+            given_up.set()
+            wait_until(lambda: world.receiver.requests)
+            assert len(held) <= most + 1
+        finally:
+            ended.set()
+        world.clock.now -= timedelta(days=1)
+        delivering.result(PATIENCE)
+
+
+def add_tenant(world: World, number: int, urls: list[str], people: int = 1) -> World:
+    """Add an account with a list, webhooks at these addresses, and people with a change each to be told of."""
+    with world.database.write() as connection:
+        mailing = add_list(connection, add_account(connection, number, password="secret").id, "News")
+        mails = [parse_address(mailing, email=f"p{turn}@example.com") for turn in range(people)]
+        ids = [change_state(connection, mailing, mail, SUBSCRIBE, PAGE).recipient_id for mail in mails]
+    tenant = World(world.database, mailing, ids, world.receiver, world.clock)
+    for url in urls:
+        tenant.add(url=url)
+    if number != 100:
+        for person in range(people):
+            tenant.announce(person)
+    return tenant
+
+
+def test_shares() -> None:
+    shares = Shares(set())
+    waiting = [(turn, webhook, 1) for turn, webhook in enumerate([5, 5, 5, 5, 6, 6, 6])]
+    chosen = shares.choose(waiting)
+    assert chosen == [0, 1, 2, 4]
+    assert (shares.free, shares.served) == (THREADS, set())
+    for turn in chosen:
+        shares.take(waiting[turn][1], 1)
+    assert (shares.full_webhooks, shares.full_accounts, shares.served) == ({5}, [1], {5, 6})
+    assert shares.choose([(9, 7, 1), (10, 8, 2)]) == [10]
+    shares.give_back(5, 1, delivered=False)
+    assert shares.choose([(11, 5, 1)]) == []
+    shares.give_back(5, 1, delivered=False)
+    shares.give_back(5, 1, delivered=False)
+    assert shares.choose([(11, 5, 1), (12, 5, 1)]) == [11]
+    shares.give_back(6, 1, delivered=True)
+    assert shares.choose([(11, 6, 1), (12, 6, 1)]) == [11, 12]
+    shares.begin_round()
+    assert (shares.free, shares.served) == (THREADS, set())
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_erasure_is_told_after_what_is_under_way(world: World, status: int) -> None:
+    world.clock.now = datetime.now(UTC)
+    world.add()
+    world.add(event="delete", parameters=(("gone", "email"),))
+
+    def erase(_request: Received) -> Reply:
+        world.receiver.behave = accept
+        with world.database.write() as connection:
+            address = parse_address(world.mailing, email="p0@example.com")
+            erase_recipient(connection, world.mailing.account_id, address, Cause("command-line"))
+        return status, {}, b"p0@example.com"
+
+    world.receiver.behave = erase
+    world.announce()
+    world.clock.now += timedelta(seconds=5)
+    assert world.deliver() == 1
+    # The receivers are different ones to us, so it is due when the first request must have ended.
+    world.clock.now += LEASE
+    assert world.deliver() == 1
+    first, second = world.rows()
+    state = "delivered" if status == 200 else "failed"
+    assert (first.state, first.answer_status, first.answer_text, first.content) == (state, status, "forgotten", {})
+    assert (second.event, second.state, second.content) == ("delete", "delivered", {})
+
+
+def test_what_was_emptied_while_its_worker_died_is_dropped(world: World) -> None:
+    world.add()
+    world.announce()
+    with world.database.write() as connection:
+        connection.execute(notification.update().values(content={}, lease_owner="x", lease_until=BEGIN, attempts=1))
+    world.clock.now += timedelta(seconds=1)
+    assert world.deliver() == 0
+    assert [(row.state, row.answer_text) for row in world.rows()] == [("failed", "forgotten")]
+    assert world.receiver.requests == []
+
+
+@pytest.mark.parametrize("lost", [{"lease_owner": "elsewhere:1:0"}, {"attempts": 2}], ids=str)
+def test_who_lost_his_claim_puts_nothing_off(world: World, lost: dict[str, Any]) -> None:
+    world.add()
+    world.announce(times=2)
+
+    def steal(_request: Received) -> Reply:
+        with world.database.write() as connection:
+            connection.execute(notification.update().where(notification.c.attempts > 0).values(**lost))
+        return 500, {}, b""
+
+    world.receiver.behave = steal
+    assert world.deliver() == 1
+    assert [(row.state, row.due_at, row.answer_status) for row in world.rows()] == [("waiting", BEGIN, None)] * 2
 
 
 def wait_until(true: Any) -> None:

@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from audience.accounts import Account, add_account
 from audience.lists import MailingList, add_list, find_list
-from audience.status_rules import REQUEST_CONFIRMATION, SUBSCRIBE, State, Transition
+from audience.status_rules import REQUEST_CONFIRMATION, SUBSCRIBE, UNSUBSCRIBE, Channel, Reason, State, Transition
 from audience.subscriptions import Cause, Change, change_state, parse_address
 from db.engine import Database
-from db.tables import import_run, mailing_list, outbox, recipient
+from db.tables import import_run, mailing_list, outbox, recipient, subscription
 from delivery.links import LinkKind, read_token
 from delivery.outbox import MailKind, QueuedMail, Sender, list_outbox, queue_follow_ups, queue_mail
 
@@ -51,6 +52,11 @@ class Office:
     def due(self, **options: Any) -> list[QueuedMail]:
         with self.database.read() as connection:
             return list_outbox(connection, public_url=URL, **options)
+
+    def waiting(self, *columns: Any) -> list[Any]:
+        """What is stored of all mails, whether they are to go out or not."""
+        with self.database.read() as connection:
+            return [tuple(row) for row in connection.execute(select(*columns).order_by(outbox.c.id))]
 
     def read_link(self, mail: QueuedMail, kind: LinkKind) -> tuple[int, tuple[int, ...]]:
         assert mail.link is not None
@@ -102,14 +108,17 @@ def test_each_kind_of_mail(office: Office) -> None:
     ada = office.bring(REQUEST_CONFIRMATION)
     sender = Sender("shop@example.com", "The shop")
     office.queue(ada, "confirmation", list_ids=[office.news.id], message_number=7, sender=sender)
-    for kind in ("welcome", "goodbye", "unsubscribe-notice"):
-        office.queue(ada, kind)  # type: ignore[arg-type]
+    office.bring(SUBSCRIBE, office.offers, office.events)
+    office.queue(ada, "welcome", office.offers)
+    office.bring(UNSUBSCRIBE, office.events)
+    office.queue(ada, "goodbye", office.events)
+    office.queue(ada, "unsubscribe-notice")
     confirmation, welcome, goodbye, notice = office.due()
     assert kinds(office.due()) == ["confirmation", "welcome", "goodbye", "unsubscribe-notice"]
     assert (confirmation.address, confirmation.message_number, confirmation.sender) == (ADA, 7, sender)
     assert (confirmation.account_number, confirmation.list_number) == (1, office.news.number)
     assert office.read_link(confirmation, "confirm") == (ada, (office.news.id,))
-    assert office.read_link(welcome, "unsubscribe") == (ada, (office.news.id,))
+    assert office.read_link(welcome, "unsubscribe") == (ada, (office.offers.id,))
     assert (goodbye.address, goodbye.link, goodbye.sender) == (ADA, None, Sender())
     assert (notice.address, notice.about, notice.link) == ("staff@example.com", ADA, None)
     office.update(outbox, state="sent", sent_at=datetime.now(UTC))
@@ -125,11 +134,53 @@ def test_limits_and_accounts(office: Office) -> None:
     assert [mail.account_number for mail in office.due(account_id=other.account.id)] == [2]
 
 
+ENDED = ("completed", "failed", "skipped")
+
+
 @pytest.mark.parametrize("state", ["prepared", "queued", "running", "completed", "failed", "skipped"])
 def test_mails_of_an_import_wait_for_its_end(office: Office, state: str) -> None:
     office.queue(office.bring(REQUEST_CONFIRMATION), "confirmation")
     office.update(outbox, import_id=office.add_import(state))
-    assert kinds(office.due()) == (["confirmation"] if state == "completed" else [])
+    assert kinds(office.due()) == (["confirmation"] if state in ENDED else [])
+
+
+@pytest.mark.parametrize("state", ["queued", "running", *ENDED])
+def test_a_page_takes_over_the_mail_of_an_import(office: Office, state: str) -> None:
+    """It does not wait for the import's end, it says what the page wants, and undoing the import cannot delete it."""
+    sender = Sender("shop@example.com", "The shop")
+    ada = office.bring(REQUEST_CONFIRMATION, office.news, office.offers)
+    office.queue(ada, "confirmation", list_ids=[office.news.id], message_number=3)
+    office.update(outbox, import_id=office.add_import(state))
+    office.queue(ada, "confirmation", list_ids=[office.offers.id], message_number=4, sender=sender)
+    (mail,) = office.due()
+    assert (mail.message_number, mail.sender) == (4, sender)
+    assert office.read_link(mail, "confirm")[1] == (office.news.id, office.offers.id)
+    assert office.waiting(outbox.c.import_id) == [(None,)]
+
+
+def test_a_page_takes_over_a_mail_that_names_no_lists(office: Office) -> None:
+    ada = office.bring(REQUEST_CONFIRMATION)
+    office.queue(ada, "confirmation")
+    office.update(outbox, import_id=office.add_import("running"))
+    office.queue(ada, "confirmation")
+    assert kinds(office.due()) == ["confirmation"]
+    assert office.waiting(outbox.c.import_id, outbox.c.list_ids) == [(None, None)]
+
+
+def test_a_page_keeps_what_was_said_when_it_asked_first(office: Office) -> None:
+    ada = office.bring(REQUEST_CONFIRMATION)
+    for number in (3, 4):
+        office.queue(ada, "confirmation", list_ids=[office.news.id], message_number=number)
+    assert [mail.message_number for mail in office.due()] == [3]
+
+
+def test_a_mail_that_went_out_is_not_taken_over(office: Office) -> None:
+    ada = office.bring(REQUEST_CONFIRMATION)
+    office.queue(ada, "confirmation")
+    import_id = office.add_import("completed")
+    office.update(outbox, import_id=import_id, state="sent")
+    office.queue(ada, "confirmation")
+    assert office.waiting(outbox.c.state, outbox.c.import_id) == [("sent", import_id), ("waiting", None)]
 
 
 def test_confirmations_of_those_who_are_pending(office: Office) -> None:
@@ -173,13 +224,14 @@ def test_a_pending_mobile_number_is_not_confirmed_by_mail(office: Office) -> Non
 
 
 def test_mails_that_can_reach_nobody(office: Office) -> None:
-    ada = office.bring(SUBSCRIBE)
+    ada = office.bring(SUBSCRIBE, office.news, office.offers)
     office.queue(ada, "unsubscribe-notice")
     office.queue(ada, "welcome", office.offers)
     assert kinds(office.due()) == ["welcome"]
     office.configure(office.news, settings={"unsubscribe_notice": ""})
     office.configure(office.offers, deleted_at=datetime.now(UTC))
     assert office.due() == []
+    office.bring(UNSUBSCRIBE)
     office.queue(ada, "goodbye")
     assert kinds(office.due()) == ["goodbye"]
     office.update(recipient, email=None)
@@ -213,4 +265,46 @@ def test_mails_that_follow(
     with office.database.write() as connection:
         for _ in range(2):
             queue_follow_ups(connection, mailing, Change(ada, before, after))
-    assert kinds(office.due()) == followed_by
+    assert [kind for (kind,) in office.waiting(outbox.c.kind)] == followed_by
+
+
+STILL_TRUE: list[tuple[State, int | None, list[str]]] = [
+    (State.SUBSCRIBED, None, ["welcome"]),
+    (State.PENDING, None, []),
+    (State.UNSUBSCRIBED, None, ["goodbye"]),
+    *[(State.UNSUBSCRIBED, reason, [] if reason in (8, 16, 1024) else ["goodbye"]) for reason in Reason],
+]
+
+
+def test_mails_that_are_still_true(office: Office) -> None:
+    """A welcome for who is there, a goodbye for who has gone and may be written to; the staff hears of everything."""
+    office.configure(office.news, settings=ALL_MAILS)
+    ada = office.bring(SUBSCRIBE)
+    for kind in ("welcome", "goodbye", "unsubscribe-notice"):
+        office.queue(ada, kind)  # type: ignore[arg-type]
+    for status, reason, due in STILL_TRUE:
+        office.update(subscription, status=status, reason_type=reason)
+        assert kinds(office.due()) == [*due, "unsubscribe-notice"], (status, reason)
+    with office.database.write() as connection:
+        connection.execute(subscription.delete())
+    assert kinds(office.due()) == ["unsubscribe-notice"]
+
+
+def test_another_list_or_channel_makes_no_mail_true(office: Office) -> None:
+    ada = office.bring(SUBSCRIBE, office.offers)
+    office.queue(ada, "welcome")
+    assert office.due() == []
+    office.bring(SUBSCRIBE, office.news)
+    assert kinds(office.due()) == ["welcome"]
+    office.update(subscription, channel=Channel.SMS)
+    assert office.due() == []
+
+
+def test_who_comes_back_is_welcome_and_not_seen_off(office: Office) -> None:
+    mailing = office.configure(office.news, settings=ALL_MAILS)
+    for transition, due in ((SUBSCRIBE, "welcome"), (UNSUBSCRIBE, "goodbye")) * 2:
+        with office.database.write() as connection:
+            address = parse_address(mailing, email=ADA)
+            change = change_state(connection, mailing, address, transition, Cause("test"))
+            queue_follow_ups(connection, mailing, change)
+        assert [kind for kind in kinds(office.due()) if kind != "unsubscribe-notice"] == [due]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from page_shop import Shop, check_page, run_shop, run_sqlite_shop
-from sqlalchemy import select
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import OperationalError
+from werkzeug.exceptions import TooManyRequests
 
 from audience.accounts import add_account
 from audience.lists import add_list
@@ -16,9 +20,13 @@ from db.engine import Database
 from db.tables import history, recipient
 from jobs.storage import Storage
 from services.http.options import HttpOptions
+from services.mailup.page_actions import check
+from services.mailup.page_calls import PageCalls
+from services.mailup.page_parameters import PageParameters
 
 XML_PAGES = ("xmlSubscribe", "xmlUnsubscribe", "xmlChkSubscriber", "xmlUpdSubscriber", "updSubscriber")
 FORM_PAGES = ("Subscribe", "nl_catalog")
+ACTIVATION_REFUSED = "<mailupMessage><mailupBody><ReturnCode>-1000</ReturnCode></mailupBody></mailupMessage>"
 PAGES = (*XML_PAGES, *FORM_PAGES, "WSActivation")
 
 
@@ -52,7 +60,7 @@ def test_looking_changes_nothing(shop: Shop, page: str) -> None:
 def test_other_methods_are_refused(shop: Shop, method: str) -> None:
     for page in PAGES:
         reply = shop.site.request(method, f"/frontend/{page}.aspx?Email=ada%40example.com&List=1")
-        assert reply.status == 405
+        assert (reply.status, reply.headers["Access-Control-Allow-Origin"]) == (405, "*")
     assert shop.count(recipient) == 0
 
 
@@ -74,7 +82,7 @@ def test_too_many_from_one_address(tmp_path: Path, page: str) -> None:
             assert _call_from(shop, page, address)[0] in (200, 302)
         for address in ("203.0.113.7", "2001:db8::2", "::ffff:203.0.113.7"):
             status, text, wait = _call_from(shop, page, address)
-            assert (status, text) == (429, "1")
+            assert (status, text) == (429, ACTIVATION_REFUSED if page == "WSActivation" else "1")
             assert wait is not None and 3500 < int(wait) <= 3600
         assert shop.site.request("OPTIONS", f"/frontend/{page}.aspx", headers={"X-Forwarded-For": "::1"}).status == 200
         others = FORM_PAGES if page in XML_PAGES else XML_PAGES
@@ -87,6 +95,49 @@ def test_what_is_refused_changes_nothing_and_scripts_see_it(tmp_path: Path) -> N
         reply = shop.site.get("/frontend/xmlSubscribe.aspx", Email="ada@example.com", List=1)
         assert (reply.status, reply.headers["Access-Control-Allow-Origin"]) == (429, "*")
         assert shop.count(recipient) == 0
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_scripts_see_that_a_body_is_refused(shop: Shop, page: str) -> None:
+    reply = shop.site.request("POST", f"/frontend/{page}.aspx", b"x", {"Content-Encoding": "gzip"})
+    assert (reply.status, reply.headers["Access-Control-Allow-Origin"]) == (415, "*")
+    assert reply.headers["Accept-Encoding"] == "identity"
+    assert "Access-Control-Allow-Origin" not in shop.site.get("/nothing").headers
+
+
+def test_looking_twice_is_one_call(database: Database, storage: Storage) -> None:
+    options = HttpOptions(page_rate_per_account=LOW, form_rate_per_address=0)
+    with run_shop(database, storage, options) as shop:
+        form = {"email": "ada@example.com", "list": "99", "ListGuid": shop.news.guid}
+        statuses = [shop.site.post_form("/frontend/Subscribe.aspx", form).status for _ in range(2)]
+        assert statuses == [302, 429]
+
+
+def test_a_repeated_transaction_is_one_call(tmp_path: Path) -> None:
+    calls = PageCalls(HttpOptions(page_rate_per_account=LOW))
+    parameters = PageParameters([("List", "1"), ("Email", "ada@example.com")])
+    with run_sqlite_shop(tmp_path) as shop, Flask("test").test_request_context("/"):
+        tries = 0
+
+        def transact(work: Callable[[Connection], int]) -> int:
+            nonlocal tries
+            tries += 1
+            with shop.database.read() as connection:
+                code = work(connection)
+                if tries == 1:
+                    raise OperationalError("", {}, _make_busy())
+            return code
+
+        assert calls.run(check, transact, parameters) == 1
+        assert tries == 2
+        with pytest.raises(TooManyRequests):
+            calls.run(check, transact, parameters)
+
+
+def _make_busy() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return error
 
 
 def test_too_many_for_one_account(database: Database, storage: Storage) -> None:

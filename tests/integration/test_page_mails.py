@@ -16,8 +16,9 @@ from audience.accounts import add_account
 from audience.lists import add_list
 from audience.status_rules import SUBSCRIBE, Channel, State
 from audience.subscriptions import Address, Cause, change_state, state_in_list
+from audience.webhooks import Event, WebhookSettings, add_webhook
 from db.engine import Database
-from db.tables import history, outbox, recipient
+from db.tables import history, notification, outbox, recipient
 from jobs.storage import Storage
 from services.http.options import HttpOptions
 
@@ -101,8 +102,10 @@ def test_a_goodbye_and_a_notice_once(own_shop: Shop) -> None:
         ({}, [("offers", ["offers"]), ("news", ["news"])]),
         ({"ConfirmListID": "1"}, [("news", ["news", "offers"])]),
         ({"ConfirmListID": "2"}, [("offers", ["news", "offers"])]),
-        ({"ConfirmListID": "99"}, [("offers", ["news", "offers"])]),
-        ({"ConfirmListID": ""}, [("offers", ["offers"]), ("news", ["news"])]),
+        *(
+            ({"ConfirmListID": none}, [("offers", ["offers"]), ("news", ["news"])])
+            for none in ("", "0", "99", "x", "-1")
+        ),
     ],
 )
 def test_whose_mail_confirms_several_lists(
@@ -204,6 +207,32 @@ class TestMobileNumberBesideAnAddress:
         assert shop.mobile() is None
         assert shop.mobile("bob@example.com") == "+393401234567"
         assert self._state(shop) == State.UNSUBSCRIBED
+
+    def test_an_address_brings_no_number_back(self, own_shop: Shop) -> None:
+        shop = own_shop
+        both: dict[str, Any] = {**ADA, "Sms": "3401234567", "List": 1, "Confirm": 0}
+        assert shop.call("xmlSubscribe", **both) == "0"
+        assert shop.call("xmlUnsubscribe", Sms="+393401234567", List=1) == "0"
+        assert shop.call("xmlSubscribe", **both) == "3"
+        assert self._state(shop) == State.UNSUBSCRIBED
+        assert shop.call("xmlSubscribe", Sms="3401234567", List=1, Confirm=0) == "0"
+        assert self._state(shop) == State.SUBSCRIBED
+
+    def test_a_new_person_is_told_at_once_with_the_number(self, own_shop: Shop) -> None:
+        shop = own_shop
+        events: tuple[Event, ...] = ("subscribe", "profile")
+        with shop.database.write() as connection:
+            for event in events:
+                add_webhook(connection, shop.news, WebhookSettings(name=event, url="http://example.com/", event=event))
+        data: dict[str, Any] = {"csvFldNames": "campo1", "csvFldValues": "Ada", "Confirm": 0}
+        assert shop.call("xmlSubscribe", **ADA, Sms="3401234567", List=1, **data) == "0"
+        assert shop.fields() == {"1": "Ada"}
+        with shop.database.read() as connection:
+            rows = connection.execute(select(notification).order_by(notification.c.id)).all()
+        assert [(row.event, row.content["channel"], row.content["mobile"]) for row in rows] == [
+            ("subscribe", Channel.EMAIL, "+393401234567"),
+            ("subscribe", Channel.SMS, "+393401234567"),
+        ]
 
     def test_an_impossible_number_is_told_and_nothing_done(self, shop: Shop) -> None:
         assert shop.call("xmlSubscribe", **ADA, Sms="12", List=1) == "2"

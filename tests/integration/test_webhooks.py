@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from audience.accounts import add_account
 from audience.errors import InvalidWebhook, UnknownWebhook
 from audience.history import Cause
 from audience.lists import Group, MailingList, add_group, add_list, find_list
-from audience.status_rules import SUBSCRIBE, UNSUBSCRIBE, Channel, Reason
-from audience.subscriptions import Address, change_state, parse_address, update_profile
+from audience.status_rules import REQUEST_CONFIRMATION, SUBSCRIBE, UNSUBSCRIBE, Channel, Reason, Transition
+from audience.subscriptions import Address, ProfileChange, change_state, parse_address, update_profile
 from audience.webhooks import (
     Event,
     Source,
@@ -271,6 +271,79 @@ def test_only_those_are_told_who_want_to_know(world: World) -> None:
     assert len(told) == 6
     assert set(told) >= {(event, ids[number]) for event, number in numbers.items()}
     assert {row.account_id for row in world.notifications()} == {world.mailing.account_id}
+
+
+@dataclass(frozen=True)
+class TwoLists:
+    """Two lists of one account with a webhook each for changes of profiles, and somebody in the first."""
+
+    world: World
+    second: MailingList
+    recipient_id: int
+
+    def update(self, *, number: int = 1, cause: Cause = PAGE, **values: Any) -> list[int]:
+        """Change his profile through a list; returns the numbers of the lists told."""
+        before = len(self.world.notifications())
+        with self.world.database.write() as connection:
+            mailing = find_list(connection, self.second.account_id, number)
+            update_profile(connection, mailing, self.recipient_id, cause=cause, **({"fields": {}} | values))
+        return sorted(row.content["list_number"] for row in self.world.notifications()[before:])
+
+    def join(self, status: Transition, profile: ProfileChange | None = None) -> list[int]:
+        """Have his status in the second list changed; returns the numbers of the lists told of a profile."""
+        before = len(self.world.notifications())
+        with self.world.database.write() as connection:
+            mailing = find_list(connection, self.second.account_id, 2)
+            change_state(connection, mailing, parse_address(mailing, email="a@example.com"), status, PAGE, profile)
+        return sorted(row.content["list_number"] for row in self.world.notifications()[before:])
+
+
+@pytest.fixture
+def two(world: World) -> TwoLists:
+    recipient_id = world.subscribe()
+    world.add(event="profile")
+    with world.database.write() as connection:
+        second = add_list(connection, world.mailing.account_id, "Second")
+        add_webhook(connection, second, dataclasses.replace(SETTINGS, event="profile"))
+    return TwoLists(world, second, recipient_id)
+
+
+def test_personal_data_are_told_in_every_list_that_he_is_in(two: TwoLists) -> None:
+    assert two.update(fields={1: "a"}) == [1]
+    two.join(REQUEST_CONFIRMATION)
+    assert two.update(fields={1: "b"}) == [1, 2]
+    two.join(SUBSCRIBE)
+    assert two.update(fields={1: "c"}, number=2) == [1, 2]
+    assert two.update(fields={1: "c"}) == []
+    assert two.update(fields={1: "d"}, cause=Cause("soap")) == []
+    two.join(UNSUBSCRIBE)
+    assert two.update(fields={1: "e"}) == [1]
+
+
+def test_groups_are_told_in_their_list(two: TwoLists) -> None:
+    two.join(SUBSCRIBE)
+    assert two.update(groups=[two.world.groups[0].number]) == [1]
+    assert two.world.notifications()[-1].content["groups"] == [two.world.groups[0].number]
+
+
+def test_who_comes_into_a_list_with_other_data_is_told_in_those_he_is_in(two: TwoLists) -> None:
+    assert two.join(SUBSCRIBE, ProfileChange({1: "new"})) == [1]
+
+
+def test_an_account_without_webhooks_asks_nothing_more(world: World) -> None:
+    statements: list[str] = []
+    with world.database.write() as connection:
+        found = [find_list(connection, mailing.account_id, 1) for mailing in (world.mailing, world.other)]
+        assert [mailing.notifies for mailing in found] == [False, False]
+    recipient_id = world.subscribe()
+    with world.database.write() as connection:
+        event.listen(connection, "before_cursor_execute", lambda *call: statements.append(call[2]))
+        update_profile(connection, found[0], recipient_id, fields={1: "a"}, cause=PAGE)
+    assert not [statement for statement in statements if "webhook" in statement]
+    with world.database.write() as connection:
+        add_webhook(connection, add_list(connection, world.mailing.account_id, "Second"), SETTINGS)
+        found = [find_list(connection, mailing.account_id, 1) for mailing in (world.mailing, world.other)]
+    assert [mailing.notifies for mailing in found] == [True, False]
 
 
 def test_nothing_is_told_of_what_did_not_happen(world: World) -> None:

@@ -14,7 +14,7 @@ from audience.errors import InvalidSetting
 from audience.list_settings import ListSettings, make_patch, normalise_prefix, parse_setting, read_settings
 
 FLAGS = [("0", False), ("1", True), ("true", True), ("FALSE", False), (" 1 ", True)]
-NO_FLAGS = ["", "2", "yes", "truee", "０", "-1", "01"]
+NO_FLAGS = ["2", "yes", "truee", "０", "-1", "01"]
 EMAILS = [("Info@Example.com", "info@example.com"), ("", ""), ("  a@example.com ", "a@example.com")]
 NO_EMAILS = ["a", "a@", "@example.com", "a@example.com\r\nBcc: b@example.com", "a@b", "a b@example.com"]
 LINES = [("", ""), ("Città – 東京 – 😀", "Città – 東京 – 😀"), ("x" * 255, "x" * 255), ('"A" <b>&', '"A" <b>&')]
@@ -45,8 +45,8 @@ NO_URLS = [
 ]
 
 TABLE: dict[str, tuple[list[tuple[str, Any]], list[str]]] = {
-    "language": ([("it", "it"), ("EN", "en")], ["", "xx", "it-IT"]),
-    "color": ([("#1F5fa8", "#1f5fa8"), ("#000000", "#000000")], ["", "red", "#fff", "1f5fa8", "#1f5fa8;x", "#gggggg"]),
+    "language": ([("it", "it"), ("EN", "en")], ["xx", "it-IT"]),
+    "color": ([("#1F5fa8", "#1f5fa8"), ("#000000", "#000000")], ["red", "#fff", "1f5fa8", "#1f5fa8;x", "#gggggg"]),
     "description": (TEXTS, NO_TEXTS),
     "public": (FLAGS, NO_FLAGS),
     "hosted_forms": (FLAGS, NO_FLAGS),
@@ -59,8 +59,8 @@ TABLE: dict[str, tuple[list[tuple[str, Any]], list[str]]] = {
         [("", ""), ("Shop 24", "Shop 24"), ("+393331234567", "+393331234567"), ("x" * 11, "x" * 11)],
         ["x" * 12, "Città", "a\nb", "+39 333", "1" * 16, "a-b"],
     ),
-    "format": ([("html", "html"), ("TEXT", "text")], ["", "pdf", "html,text"]),
-    "charset": ([("UTF-8", "utf-8"), ("iso-8859-1", "iso-8859-1")], ["", "utf-99", "hex", "x\x00y", "a" * 50, "../x"]),
+    "format": ([("html", "html"), ("TEXT", "text")], ["pdf", "html,text"]),
+    "charset": ([("UTF-8", "utf-8"), ("iso-8859-1", "iso-8859-1")], ["utf-99", "hex", "x\x00y", "a" * 50, "../x"]),
     "text_part": (FLAGS, NO_FLAGS),
     "disclaimer": (TEXTS, NO_TEXTS),
     "abuse_header": (LINES, NO_LINES),
@@ -70,11 +70,11 @@ TABLE: dict[str, tuple[list[tuple[str, Any]], list[str]]] = {
     ),
     "size_warning_kb": (
         [("100", 100), ("1", 1), ("1000000", 1_000_000)],
-        ["", "0", "-1", "1.5", "1e3", "1000001", "٣", "9" * 5_000],
+        ["0", "-1", "1.5", "1e3", "1000001", "٣", "9" * 5_000],
     ),
     "track_opens": (FLAGS, NO_FLAGS),
     "conversion_code": (TEXTS, NO_TEXTS),
-    "unsubscribe_mode": ([("one-click", "one-click"), ("Options", "options")], ["", "0", "two-click"]),
+    "unsubscribe_mode": ([("one-click", "one-click"), ("Options", "options")], ["0", "two-click"]),
     "unsubscribe_lists": (
         [("", []), ("1,2;3", [1, 2, 3]), (" 2 , 1 ,2,", [2, 1])],
         ["x", "1,x", "-1", "1 2", "1.5", "9999999999", "٣"],
@@ -116,6 +116,12 @@ def test_whatever_is_let_in_can_be_stored_and_read(name: str, text: str) -> None
     stored = orjson.loads(orjson.dumps({name: value}))
     read = getattr(read_settings(stored), name)
     assert read == (tuple(value) if isinstance(value, list) else value)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_an_empty_text_stands_for_the_default(name: str) -> None:
+    for text in ("", " \t"):
+        assert make_patch({name: parse_setting(name, text)}) == {name: None}
 
 
 def test_an_unknown_setting() -> None:

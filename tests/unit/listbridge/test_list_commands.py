@@ -36,8 +36,9 @@ def test_setting(customer: Run) -> None:
     settings = json.loads(customer("list", "show", "1", "--account", "7", "--json").out)["settings"]
     found = [settings[key] for key in ("language", "unsubscribe_lists", "default_prefix", "confirmed_url")]
     assert found == ["it", [1], "+44", "https://example.com/a=b"]
-    assert customer("list", "set", "1", "--account", "7", "language=").code == 1
-    assert "\nunsubscribe_lists=1\n" in customer("list", "show", "1", "--account", "7").out
+    assert customer("list", "set", "1", "--account", "7", "language=", "default_prefix=").code == 0
+    shown = customer("list", "show", "1", "--account", "7").out
+    assert "\ndefault_prefix=+39\nlanguage=en\n" in shown and "\nunsubscribe_lists=1\n" in shown
     assert customer("list", "set", "1", "--account", "7", "confirmed_url=").code == 0
     assert "\nconfirmed_url=\n" in customer("list", "show", "1", "--account", "7").out
 

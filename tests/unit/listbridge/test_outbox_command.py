@@ -9,11 +9,12 @@ import pytest
 from command_results import Run
 
 from audience.accounts import find_account
-from audience.lists import find_list
-from audience.status_rules import REQUEST_CONFIRMATION
+from audience.list_changes import delete_list
+from audience.lists import add_list, find_list
+from audience.status_rules import REQUEST_CONFIRMATION, SUBSCRIBE
 from audience.subscriptions import Cause, change_state, parse_address
 from db.engine import Database
-from delivery.outbox import queue_mail
+from delivery.outbox import Sender, queue_mail
 from listbridge.errors import SettingsError
 from listbridge.settings import load_settings
 
@@ -49,10 +50,14 @@ def test_mails_are_shown_with_their_links(waiting: Run) -> None:
         "created",
         "at",
         "sender",
+        "sender",
+        "name",
         "message",
+        "confirms",
         "link",
     ]
     assert lines[1].split()[1:5] == ["7", "1", "confirmation", "ada@example.com"]
+    assert lines[1].split()[-2] == "1"
     assert lines[1].split()[-1].startswith("http://127.0.0.1:8080/confirm/")
 
 
@@ -60,7 +65,31 @@ def test_mails_as_json(waiting: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LISTBRIDGE_PUBLIC_URL", "https://mail.example.com/lists/")
     (mail,) = json.loads(waiting("outbox", "list", "--json", "--limit", "1").out)
     assert mail["link"].startswith("https://mail.example.com/lists/confirm/")
-    assert (mail["address"], mail["sender"], mail["message"]) == ("ada@example.com", None, None)
+    assert (mail["address"], mail["message"], mail["confirms"]) == ("ada@example.com", None, [1])
+    assert (mail["sender"], mail["sender_name"]) == (None, None)
+
+
+def test_the_sender_and_the_lists_that_are_confirmed(waiting: Run, tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/var/listbridge.db")
+    with database.write() as connection:
+        first = find_list(connection, find_account(connection, 7).id, 1)
+        second, deleted = (add_list(connection, first.account_id, name) for name in ("Second", "Deleted"))
+        delete_list(connection, deleted)
+        address = parse_address(second, email="bob@example.com")
+        recipient_id = change_state(connection, second, address, REQUEST_CONFIRMATION, Cause("test")).recipient_id
+        lists = [first.id, second.id, deleted.id]
+        sender = Sender("shop@example.com", "Shop")
+        queue_mail(connection, second, recipient_id, "confirmation", list_ids=lists, sender=sender)
+        subscribed = parse_address(first, email="bob@example.com")
+        change_state(connection, first, subscribed, SUBSCRIBE, Cause("test"))
+        queue_mail(connection, first, recipient_id, "welcome")
+    database.close()
+    _, confirmation, welcome = json.loads(waiting("outbox", "list", "--json").out)
+    assert confirmation["confirms"] == [2, 1]
+    assert (confirmation["sender"], confirmation["sender_name"]) == ("shop@example.com", "Shop")
+    assert (welcome["kind"], welcome["confirms"], welcome["sender_name"]) == ("welcome", [], None)
+    _, line, _ = waiting("outbox", "list").out.splitlines()[1:]
+    assert line.split()[-5:-1] == ["shop@example.com", "Shop", "-", "2,1"]
 
 
 def test_an_unknown_account(waiting: Run) -> None:

@@ -99,6 +99,23 @@ def test_the_secret_need_not_be_on_the_command_line(
     assert [(row.secret, row.active) for row in rows] == [("of the environment", False), ("of the file", True)]
 
 
+def test_the_environments_secret_replaces_none_unasked(
+    customer: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    succeed(customer(*BASIC, "--url", URL, "--format", "json", "--secret", "first"))
+    monkeypatch.setenv("LISTBRIDGE_SECRET", "of the environment")
+    change = ("webhook", "set", "1", "--account", "7")
+    for arguments, secret in [
+        (("--name", "Shop 2"), "first"),
+        (("--secret", "second"), "second"),
+        (("--format", "form"), "second"),
+        (("--format", "rc4"), "of the environment"),
+        (("--format", "json", "--secret", "third"), "third"),
+    ]:
+        succeed(customer(*change, *arguments))
+        assert stored(tmp_path)[0].secret == secret
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -34,6 +34,7 @@ def _read(**values: str) -> PageParameters:
         ("email=%80", "", "€"),
         ("email=a+b", "", "a b"),
         ("email=%20a%20", "", "a"),
+        ("email=%09a%0D%0A", "", "a"),
         ("email", "", ""),
     ],
 )
@@ -99,6 +100,7 @@ def test_odd_numbers_are_refused(value: str) -> None:
         ("campo1;campo2;", "Ada;Byron;", {1: "Ada", 2: "Byron"}),
         ("campo1", "", {1: ""}),
         ("campo1;campo3", ";x", {1: "", 3: "x"}),
+        ("campo1;campo3", "one\r\ntwo;a\tb\r\n", {1: "one  two", 3: "a b"}),
         ("campo0;campo40;nome;campo39", "a;b;c;d", {39: "d"}),
     ],
 )
@@ -107,7 +109,8 @@ def test_fields(names: str, values: str, expected: dict[int, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "values"), [("campo1", "a;b"), ("campo1;campo2", "a"), ("", "a;b"), ("campo1", "x" * 10_001)]
+    ("names", "values"),
+    [("campo1", "a\0"), ("campo1", "a;b"), ("campo1;campo2", "a"), ("", "a;b"), ("campo1", "x" * 10_001)],
 )
 def test_unequal_fields_are_refused(names: str, values: str) -> None:
     with pytest.raises(InvalidParameters):
@@ -117,6 +120,7 @@ def test_unequal_fields_are_refused(names: str, values: str) -> None:
 def test_numbers_of_check_boxes() -> None:
     parameters = PageParameters([("list", "1"), ("List", " 3,2"), ("LIST", ""), ("list", "1;4")])
     assert parameters.repeated_numbers("List") == [1, 3, 2, 4]
+    assert PageParameters([("list", "1\r\n"), ("list", "\t2")]).repeated_numbers("list") == [1, 2]
     assert parameters.numbers("List") == [1]
     assert _read(other="x").repeated_numbers("List") == []
 

@@ -2,6 +2,7 @@ import com.google.gson.Gson;
 import com.google.gson.GsonBuilder;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
+import com.google.gson.JsonPrimitive;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
@@ -91,7 +92,7 @@ final class Driver {
             return null;
         }
         if (!value.isJsonObject()) {
-            return JSON.fromJson(value, type == Object.class ? String.class : type);
+            return JSON.fromJson(value, type == Object.class ? typeOf(value.getAsJsonPrimitive()) : type);
         }
         JsonObject members = value.getAsJsonObject();
         if (members.has("of")) {
@@ -108,6 +109,11 @@ final class Driver {
             }
         }
         return made;
+    }
+
+    /** Returns the class that a program would take for a value where any will do. */
+    private static Class<?> typeOf(JsonPrimitive value) {
+        return value.isBoolean() ? Boolean.class : value.isNumber() ? Integer.class : String.class;
     }
 
     private static Object toList(JsonObject list, Class<?> type) throws Exception {
