@@ -117,7 +117,7 @@ class _Undo:
 
     def _decide(self) -> None:
         sql = self._sql
-        self._execute_all((sql.add_steps, sql.mark_statuses))
+        self._execute_all((sql.add_steps, sql.mark_statuses, sql.keep_after_undone))
         if self._part.keep_unsubscribed:
             self._execute(sql.keep_unsubscribed)
         self._execute_all((sql.mark_values, sql.mark_emails, sql.mark_mobiles))

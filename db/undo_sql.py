@@ -33,6 +33,7 @@ _SQLITE = {
     "collect_object": "json_group_object",
     "collect_array": "json_group_array",
     "nested": "json",
+    "is_undone": "json_extract(i.counters, '$.undone')",
     "lock": "",
     "share": "",
 }
@@ -52,6 +53,7 @@ _POSTGRESQL = {
     "collect_object": "jsonb_object_agg",
     "collect_array": "jsonb_agg",
     "nested": "",
+    "is_undone": "(i.counters ->> 'undone')",
     "lock": "FOR UPDATE OF r",
     "share": "FOR KEY SHARE OF g",
 }
@@ -158,6 +160,15 @@ MARK_STATUSES = f"""
 
 # A later import may have asked for the same once more, which leaves no trace; nobody who left is brought back by that.
 KEEP_UNSUBSCRIBED = "UPDATE undo_step SET outcome = 'newer' WHERE kind = 1 AND outcome = 'revert' AND after = '3'"
+
+# An import that was undone itself, and left this alone because of the one now being undone, brings nobody back either.
+KEEP_AFTER_UNDONE = """
+    UPDATE undo_step AS x SET outcome = 'newer'
+    WHERE x.kind = 1 AND x.outcome = 'revert' AND x.after = '3' AND x.before <> '3' AND EXISTS (
+        SELECT 1 FROM undo_event e JOIN import_run i ON i.id = e.import_id
+        WHERE e.id = x.previous_id AND {is_undone} IS NOT NULL
+    )
+"""
 
 MARK_VALUES = """
     UPDATE undo_step AS x SET outcome = 'newer'

@@ -74,7 +74,7 @@ class PageParameters:
         return _read_numbers(_check(",".join(map(_trim, self._values.get(name.lower(), _NONE)))))
 
     def fields(self) -> dict[int, str]:
-        """Return the values of `csvFldValues`, one line each, by the field numbers of `csvFldNames`; others are left out.
+        """Return the values of `csvFldValues`, each on one line, by the field numbers of `csvFldNames`.
 
         Raises:
             InvalidParameters: there are not as many values as names.

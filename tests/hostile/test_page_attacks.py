@@ -413,7 +413,7 @@ def quick_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     database.close()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     page=st.sampled_from(PAGES),
     given_pairs=st.lists(st.tuples(st.sampled_from(_NAMES) | _PART, _PART), max_size=8),

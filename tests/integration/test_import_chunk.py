@@ -122,7 +122,7 @@ MOVING_NUMBER = [
 
 
 @example(Profile(status="column"), [], [row(email=email, mobile=mobile) for email, mobile in MOVING_NUMBER])
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(profile=PROFILES, before=st.lists(source_rows(), max_size=5), rows=st.lists(source_rows(), max_size=7))
 def test_a_chunk_does_what_its_rows_do_one_by_one(
     world: World, profile: Profile, before: list[SourceRow], rows: list[SourceRow]
@@ -137,7 +137,7 @@ def test_a_chunk_does_what_its_rows_do_one_by_one(
     assert world.snapshot() == expected
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     imports=st.lists(st.tuples(PROFILES, st.lists(source_rows(), max_size=6)), max_size=4),
     reason=st.sampled_from([Reason.HARD_BOUNCE, Reason.COMPLAINT, Reason.LINK]),

@@ -46,6 +46,11 @@ class Value:
         """Whether an import made it what it is."""
         return bool(self.log) and self.log[-1][0] != 0
 
+    def rests_on(self, import_id: int) -> int | None:
+        """Who made it what it was before the import."""
+        others = [by for by, _ in self.log if by != import_id]
+        return others[-1] if others else None
+
     def undo(self, import_id: int) -> bool:
         """Take back the import's changes since the last one by others; True when there were some."""
         reverted = False
@@ -67,6 +72,7 @@ class Model:
     groups: dict[tuple[str, int], Value] = field(default_factory=dict)
     known: dict[str, set[int]] = field(default_factory=dict)
     """By e-mail address: who has ever changed something of him, the one who added him included."""
+    undone: set[int] = field(default_factory=set)
     imports: dict[int, int] = field(default_factory=dict)
     """Rows of each import that was not undone; each of them may have asked for the end of subscriptions."""
 
@@ -109,13 +115,15 @@ class Model:
         stays_out = any(rows for other, rows in self.imports.items() if other > import_id)
         for email in list(self.known):
             status = self.statuses[email]
-            kept = stays_out and status.now[0] == 3 and status.is_imported and status.log[-1][0] == import_id
+            gone = status.now[0] == 3 and status.is_imported and status.log[-1][0] == import_id
+            kept = gone and (stays_out or status.rests_on(import_id) in self.undone)
             values = [] if kept else [status]
             values += [value for (owner, _), value in [*self.fields.items(), *self.groups.items()] if owner == email]
             reverted = [value.undo(import_id) for value in values]
             if any(reverted) and not kept and self.known[email] == {import_id}:
                 self.forget(email)
         self.imports.pop(import_id, None)
+        self.undone.add(import_id)
 
     def forget(self, email: str) -> None:
         for values in (self.fields, self.groups):
@@ -245,6 +253,7 @@ LEFT = PageChange(EMAILS[0], False, Reason.LINK, {}, ())
 @example(steps=[one_row("1"), SUBSCRIBED], undone=[0])
 @example(steps=[SUBSCRIBED, one_row("0"), LEFT], undone=[0])
 @example(steps=[one_row("0"), one_row("0")], undone=[0, 1, 0])
+@example(steps=[one_row("1"), one_row("0")], undone=[0, 1])
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, undone=st.lists(st.integers(0, 4), min_size=1, max_size=3))
 def test_undoing_does_what_the_model_says(world: World, steps: list[Any], undone: list[int]) -> None:

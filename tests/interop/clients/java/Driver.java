@@ -79,8 +79,10 @@ final class Driver {
     }
 
     private static Method find(Class<?> type, String name) {
+        // JAX-WS leaves out underscores.
+        String plain = name.replace("_", "");
         for (Method method : type.getMethods()) {
-            if (method.getName().equalsIgnoreCase(name)) {
+            if (method.getName().replace("_", "").equalsIgnoreCase(plain)) {
                 return method;
             }
         }
