@@ -56,14 +56,15 @@ def main() -> None:
         _import_in_child(*options.child)
         return
     with tempfile.TemporaryDirectory(prefix="listbridge-benchmark-") as directory:
-        files = [_write_file(Path(directory) / f"{name}.csv", options.rows, name) for name in ("new", "updates")]
+        files = [write_file(Path(directory) / f"{name}.csv", options.rows, name) for name in ("new", "updates")]
         print(f"{options.rows:,} rows, {files[0].stat().st_size / 1e6:.0f} MB\n")
         print(f"{'':28} {'seconds':>8} {'rows/s':>9} {'× floor':>8} {'row by row ÷ it':>16} {'peak MB':>8}")
         for kind in options.databases.split(","):
             _measure(kind, Path(directory), files, options.rows, options.sample)
 
 
-def _write_file(path: Path, rows: int, name: str) -> Path:
+def write_file(path: Path, rows: int, name: str) -> Path:
+    """Write a CSV file; another name gives the same people another last field."""
     chance = random.Random(7)  # noqa: S311  (the same file in every run)
     with path.open("w", encoding="utf-8") as out:
         out.write("email;mobile;group;" + ";".join(str(number) for number in range(1, FIELDS + 1)) + "\n")
@@ -76,7 +77,7 @@ def _write_file(path: Path, rows: int, name: str) -> Path:
 
 
 def _measure(kind: str, directory: Path, files: list[Path], rows: int, sample: int) -> None:
-    with _open_server(kind, directory) as urls:
+    with open_server(kind, directory) as urls:
         target = urls("imported")
         new, new_memory = _import(target, files[0], directory)
         row_by_row = _time_row_by_row(urls("row_by_row"), files[0], sample) * rows / sample
@@ -93,7 +94,7 @@ def _measure(kind: str, directory: Path, files: list[Path], rows: int, sample: i
 
 
 @contextmanager
-def _open_server(kind: str, directory: Path) -> Iterator[Any]:
+def open_server(kind: str, directory: Path) -> Iterator[Any]:
     """Give a function that makes a migrated database of a name and returns its URL."""
     if kind == "sqlite":
         yield lambda name: _prepare(f"sqlite:///{directory}/{name}.db")
@@ -138,7 +139,7 @@ def _import(url: str, file: Path, directory: Path) -> tuple[float, float]:
 def _import_in_child(url: str, file: str, data: str) -> None:
     database, storage = Database(url), Storage(Path(data), reserve=0)
     storage.prepare()
-    account, mailing = _find(database)
+    account, mailing = find_account_and_list(database)
     began = time.perf_counter()
     result = import_file(
         database, storage, name_owner(), account=account, mailing=mailing, path=Path(file), profile=Profile()
@@ -146,16 +147,17 @@ def _import_in_child(url: str, file: str, data: str) -> None:
     seconds = time.perf_counter() - began
     if result.state != "completed" or result.counters["refused"]:
         raise SystemExit(f"the import did not go well: {result}")
-    print(json.dumps([seconds, _peak_memory()]))
+    print(json.dumps([seconds, peak_memory()]))
 
 
-def _peak_memory() -> float:
+def peak_memory() -> float:
     """Return this process's peak memory in MB; `getrusage` would count that of the parent before `exec`."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def _find(database: Database) -> tuple[Account, MailingList]:
+def find_account_and_list(database: Database) -> tuple[Account, MailingList]:
+    """Return the only account and its only list."""
     with database.read() as connection:
         account = find_account(connection, ACCOUNT)
         return account, find_list(connection, account.id, 1)
@@ -202,7 +204,7 @@ def _load_postgresql(source: Database, target: Database, table: Any) -> float:
 def _time_row_by_row(url: str, file: Path, sample: int) -> float:
     """Upsert each row by itself, as list managers do; a commit every 1,000 rows."""
     database = Database(url)
-    account, mailing = _find(database)
+    account, mailing = find_account_and_list(database)
     began = time.perf_counter()
     with file.open(encoding="utf-8") as lines:
         next(lines)

@@ -115,7 +115,7 @@ def _end_waiting(
         .values(**values)
         .returning(import_run.c.id, import_run.c.number, import_run.c.list_id)
     )
-    return [PreparedImport(number, list_id) for _, number, list_id in sorted(row.tuple() for row in changed)]
+    return [PreparedImport(number, list_id) for _, number, list_id in sorted(map(tuple, changed))]
 
 
 def _is_prepared(account_id: int, source: str) -> ColumnElement[bool]:
