@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from xml.parsers import expat
 
 from exchange.batching import gather_batches
@@ -23,6 +23,9 @@ DEPTH_MOST = 20
 
 ATTRIBUTES_MOST = 50
 """Most attributes of one element; a security limit."""
+
+NAMES_MOST = 1_000
+"""Most names of elements whose meaning is remembered."""
 
 RECORD_SIZE = 1 << 20
 """Most bytes of one record, tag or comment; a security limit."""
@@ -55,6 +58,7 @@ class XmlRows:
         profile: its `empty_values` says what empty elements do. A value of spaces alone always clears.
         field_numbers: name of each field of the account to its number as text; other fields are ignored.
         grammar: the words.
+        is_checked: the whole document has been read before, and nothing was wrong with it.
     """
 
     header = ""
@@ -65,12 +69,14 @@ class XmlRows:
         profile: Profile,
         field_numbers: Mapping[str, str],
         grammar: XmlGrammar,
+        *,
+        is_checked: bool = False,
     ) -> None:
         self._open_stream = open_stream
         self._clear = profile.empty_values == "clear"
         self._known = frozenset(field_numbers.values()) - {"0"}
         self._grammar = grammar
-        self._checked = False
+        self._checked = is_checked
 
     def batches(self, size: int, skip: int = 0) -> Generator[Batch, None, None]:
         """Read records in order; see `RowSource.batches`.
@@ -96,6 +102,14 @@ class XmlRows:
         return _Parsing(self._grammar, self._known, self._clear).read(stream)
 
 
+class _Name(NamedTuple):
+    """What the name of an element means."""
+
+    is_record: bool
+    field: str | None
+    """Number of a field."""
+
+
 class _Parsing:
     """One pass over a document."""
 
@@ -105,6 +119,7 @@ class _Parsing:
         self._field_tag = re.compile(grammar.field_tag, re.IGNORECASE)
         self._known = known
         self._clear = clear
+        self._names: dict[str, _Name] = {}
         self._rows: list[SourceRow | RowError] = []
         self._count = 0
         self._depth = 0
@@ -161,11 +176,22 @@ class _Parsing:
         if self._depth > DEPTH_MOST or len(attributes) > ATTRIBUTES_MOST:
             what = "nested too deeply" if self._depth > DEPTH_MOST else "with too many attributes"
             raise _malformed(f"at line {self._parser.CurrentLineNumber}: an element is {what}")
-        name = tag.rpartition(":")[2].lower()
+        name = self._names.get(tag)
+        if name is None:
+            name = self._learn_name(tag)
         if self._record_depth:
             self._start_field(name)
-        elif name == self._record_tag:
+        elif name.is_record:
             self._start_record(attributes)
+
+    def _learn_name(self, tag: str) -> _Name:
+        local = tag.rpartition(":")[2].lower()
+        match = self._field_tag.fullmatch(local)
+        name = _Name(local == self._record_tag, match["number"].lstrip("0") if match else None)
+        # A document has few names; one with many must not fill the memory.
+        if len(self._names) < NAMES_MOST:
+            self._names[tag] = name
+        return name
 
     def _start_record(self, attributes: dict[str, str]) -> None:
         self._record_depth = self._depth
@@ -176,10 +202,9 @@ class _Parsing:
         self._values = email, prefix, number
         self._fields = {}
 
-    def _start_field(self, name: str) -> None:
-        match = self._field_tag.fullmatch(name) if self._depth == self._record_depth + 1 else None
-        if match:
-            self._field = match["number"].lstrip("0")
+    def _start_field(self, name: _Name) -> None:
+        if name.field is not None and self._depth == self._record_depth + 1:
+            self._field = name.field
             self._field_depth = self._depth
             self._text = []
 

@@ -256,7 +256,9 @@ class _Import:
             return open_member(path.open("rb"), self._run.file_name)
 
         if profile.format == "xml":
-            return XmlRows(open_stream, profile, self._field_numbers(), XmlGrammar(**profile.grammar))
+            grammar = XmlGrammar(**profile.grammar)
+            # The service has read it before it said that the import was accepted.
+            return XmlRows(open_stream, profile, self._field_numbers(), grammar, is_checked=self._run.source == "soap")
         if profile.completeness == "trailer":
             with open_stream() as stream:
                 check_trailer(stream, profile)
