@@ -264,8 +264,8 @@ def test_only_those_are_told_who_want_to_know(world: World) -> None:
     with world.database.write() as connection:
         add_webhook(connection, world.other, dataclasses.replace(SETTINGS, event="delete"))
         add_webhook(connection, add_list(connection, world.mailing.account_id, "Second"), SETTINGS)
-    for event in events:
-        world.announce(recipient_id, event)
+    for happened in events:
+        world.announce(recipient_id, happened)
     told = [(row.event, row.webhook_id) for row in world.notifications()]
     ids = {row.number: row.id for row in webhooks(world) if row.account_id == world.mailing.account_id}
     assert len(told) == 6
