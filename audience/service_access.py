@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal, get_args
 
-from sqlalchemy import Connection, Table, and_, bindparam, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, and_, bindparam, func, select
 
 from audience.errors import AudienceError
+from db.functions import insert_into
 from db.tables import account, address_rule, service_access
 
 Service = Literal["import", "pages", "send", "manage", "report"]
@@ -208,7 +208,9 @@ def set_service(
     if not changes:
         return
     defaults = {"enabled": True, "active": True, "restricted": False}
-    insert = _insert(connection, service_access).values(account_id=account_id, service=service, **(defaults | changes))
+    insert = insert_into(connection, service_access).values(
+        account_id=account_id, service=service, **(defaults | changes)
+    )
     key = [service_access.c.account_id, service_access.c.service]
     connection.execute(insert.on_conflict_do_update(index_elements=key, set_=changes))
 
@@ -313,10 +315,6 @@ def _networks_around(address: str) -> tuple[str, ...]:
 def _set_rule(connection: Connection, account_id: int, service: Service, network: str, *, allowed: bool) -> str:
     values = {"account_id": account_id, "service": service, "network": network, "allowed": allowed}
     key = [address_rule.c.account_id, address_rule.c.service, address_rule.c.network]
-    insert = _insert(connection, address_rule).values(**values, created_at=datetime.now(UTC))
+    insert = insert_into(connection, address_rule).values(**values, created_at=datetime.now(UTC))
     connection.execute(insert.on_conflict_do_update(index_elements=key, set_={"allowed": allowed}))
     return network
-
-
-def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)

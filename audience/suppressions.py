@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from audience.status_rules import Channel
+from db.functions import insert_into
 from db.tables import account, suppression
 
 _KINDS = {Channel.EMAIL: b"email:", Channel.SMS: b"mobile:"}
@@ -89,9 +89,8 @@ def add_suppressions(connection: Connection, account_id: int, digests: Iterable[
     """Keep addresses out of an account from now on; those that are kept out already stay so."""
     now = datetime.now(UTC)
     rows = [{"account_id": account_id, "digest": digest, "at": now} for digest in digests]
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     if rows:
-        connection.execute(dialect.insert(suppression).on_conflict_do_nothing(), rows)
+        connection.execute(insert_into(connection, suppression).on_conflict_do_nothing(), rows)
 
 
 def remove_suppression(connection: Connection, account_id: int, digest: str) -> bool:

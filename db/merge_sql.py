@@ -10,9 +10,7 @@ from collections.abc import Collection
 from functools import cache
 from types import SimpleNamespace
 
-from sqlalchemy import TextClause, bindparam, text
-
-from db.types import UtcDateTime
+from db.statements import prepare_statements
 
 _SQLITE = {
     "json": "TEXT",
@@ -354,15 +352,4 @@ def load_statements(dialect: str, final_reasons: Collection[int]) -> SimpleNames
     """
     reasons = ", ".join(str(int(reason)) for reason in final_reasons)
     words = {**(_SQLITE if dialect == "sqlite" else _POSTGRESQL), "state": _STATE.format(reasons)}
-    return SimpleNamespace(
-        **{
-            name.lower(): _prepare(value.format(**words))
-            for name, value in globals().items()
-            if name.isupper() and name[0] != "_"
-        }
-    )
-
-
-def _prepare(statement: str) -> TextClause:
-    clause = text(statement)
-    return clause.bindparams(bindparam("now", type_=UtcDateTime)) if ":now" in statement else clause
+    return prepare_statements(globals(), words)

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Exists, Row, Select, and_, cast, exists, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from audience.list_settings import read_settings
 from audience.lists import MailingList
 from audience.status_rules import FINAL_REASONS, Channel, Reason, State, Status
 from audience.subscriptions import Change
+from db.functions import insert_into
 from db.tables import account, import_run, mailing_list, outbox, recipient, subscription
 from delivery.links import LinkKind, write_token
 
@@ -73,8 +73,7 @@ def queue_mail(
         "state": "waiting",
         "created_at": datetime.now(UTC),
     }
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(outbox).values(**values).on_conflict_do_nothing().returning(outbox.c.id)
+    insert = insert_into(connection, outbox).values(**values).on_conflict_do_nothing().returning(outbox.c.id)
     while connection.execute(insert).one_or_none() is None:
         if kind != "confirmation" or _take_over(connection, values):
             break

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 import structlog
 from sqlalchemy import Connection, Row, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from db.engine import Database
+from db.functions import insert_into
 from db.tables import account, export, export_run
 
 log = structlog.get_logger()
@@ -115,9 +115,8 @@ def enqueue_run(
         scheduled: False when somebody asked for it.
         not_before: when it may begin; None: at once.
     """
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     run = {"export_id": export_id, "due_at": due, "scheduled": scheduled, "state": "queued", "lease_until": not_before}
-    insert = dialect.insert(export_run).values(**run).on_conflict_do_nothing().returning(export_run.c.id)
+    insert = insert_into(connection, export_run).values(**run).on_conflict_do_nothing().returning(export_run.c.id)
     return connection.execute(insert).scalar_one_or_none()
 
 

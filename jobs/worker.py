@@ -17,10 +17,10 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from db.engine import Database
+from db.functions import insert_into
 from db.tables import heartbeat
 from jobs.exports import run_next_export
 from jobs.housekeeping import keep_house
@@ -75,9 +75,8 @@ def run_worker(database: Database, storage: Storage, options: WorkerOptions, sto
 
 def beat(connection: Connection, role: str, owner: str) -> None:
     """Record that a process is alive in a role; within a writing transaction."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     now = datetime.now(UTC)
-    insert = dialect.insert(heartbeat).values(role=role, owner=owner, at=now)
+    insert = insert_into(connection, heartbeat).values(role=role, owner=owner, at=now)
     connection.execute(
         insert.on_conflict_do_update(index_elements=[heartbeat.c.role, heartbeat.c.owner], set_={"at": now})
     )

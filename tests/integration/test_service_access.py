@@ -27,6 +27,7 @@ from audience.accounts import (
     set_account_state,
     users_of,
 )
+from audience.destinations import Host, find_destination
 from audience.errors import AlreadyExists, InvalidName
 from audience.passwords import verify_password
 from audience.service_access import (
@@ -54,10 +55,17 @@ from audience.service_access import (
 from db.engine import Database
 from db.retry import retry_on_conflict
 from db.tables import address_rule, service_access
-from services.mailup.page_access import is_admitted
+from services.mailup import page_access
 
 ADDRESS = "192.0.2.7"
 MANY = {"10.0.0.1": True, "10.0.0.2": False, "10.64.1.1": False, "10.1.0.0": False, "::1": False, "": False}
+
+
+def is_admitted(connection: Connection, account: Account, address: str) -> bool:
+    """Ask as a page does."""
+    destination = find_destination(connection, "pages", Host("m.example.com", account.number))
+    assert destination is not None
+    return page_access.is_admitted(connection, destination.gate, address)
 
 
 def _accounts(database: Database) -> tuple[Account, Account]:
