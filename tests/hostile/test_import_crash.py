@@ -112,7 +112,7 @@ def snapshot(database: Database) -> dict[str, Any]:
                 (str(people[row.recipient_id]), row.group_id) for row in connection.execute(select(group_member))
             ),
             "history": sorted(
-                (str(people[row.recipient_id]), row.channel, row.old_status or 0, row.new_status)
+                (str(people[row.recipient_id]), row.kind, row.channel or 0, row.old_status or 0, row.new_status or 0)
                 for row in connection.execute(select(history))
             ),
             "errors": [tuple(row) for row in connection.execute(select(import_error).order_by(import_error.c.line))],

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,16 +43,15 @@ class Callers:
             return self._again.pop() if self._again else next(self._numbers, None)
 
     def call_until_gone(self, site: Site) -> None:
-        connection = http.client.HTTPConnection(site.host, site.port, timeout=60)
-        while (number := self._next()) is not None:
-            try:
-                self._call(connection, number)
-            except (OSError, http.client.HTTPException):
-                # Whether it was kept nobody knows; so the caller tries again.
-                with self._lock:
-                    self._again.append(number)
-                return
-        connection.close()
+        with closing(http.client.HTTPConnection(site.host, site.port, timeout=60)) as connection:
+            while (number := self._next()) is not None:
+                try:
+                    self._call(connection, number)
+                except (OSError, http.client.HTTPException):
+                    # Whether it was kept nobody knows; so the caller tries again.
+                    with self._lock:
+                        self._again.append(number)
+                    return
 
     def _call(self, connection: http.client.HTTPConnection, number: int) -> None:
         address = f"List=1&Email=person{number}@example.com"

@@ -220,7 +220,10 @@ def test_an_id_given_to_somebody_else(tmp_path: Path) -> None:
     with database.write() as connection:
         connection.execute(recipient.delete())
     bob = _add_holder(database, 1, "bob@example.com")
-    assert bob.recipient_id == ada.recipient_id
+    with database.write() as connection:
+        # As a database would do that gives ids again.
+        given = recipient.update().where(recipient.c.id == bob.recipient_id)
+        connection.execute(given.values(id=ada.recipient_id))
     with database.read_once() as connection, pytest.raises(InvalidLink):
         read_token(connection, token, "unsubscribe")
     with database.write() as connection:
