@@ -255,8 +255,8 @@ _ADD_SUBSCRIPTION = """
     VALUES (?, ?, ?, 1, ?, ?, 'import') ON CONFLICT DO NOTHING
 """
 _ADD_HISTORY = """
-    INSERT INTO history (recipient_id, list_id, channel, account_id, at, new_status, source)
-    VALUES (?, ?, ?, ?, ?, 1, 'import')
+    INSERT INTO history (recipient_id, list_id, channel, account_id, at, kind, new_status, source)
+    VALUES (?, ?, ?, ?, ?, 1, 1, 'import')
 """
 _ADD_MEMBER = "INSERT INTO group_member (recipient_id, group_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
