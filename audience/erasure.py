@@ -36,9 +36,11 @@ from db.tables import (
     history,
     import_error,
     import_run,
+    mail_event,
     notification,
     outbox,
     recipient,
+    sms_event,
     subscription,
     webhook,
 )
@@ -95,6 +97,8 @@ def erase_recipient(connection: Connection, account_id: int, address: Address, c
     connection.execute(delete(group_member).where(group_member.c.recipient_id == person.id))
     _scrub_history(connection, person.id)
     _record(connection, account_id, person.id, cause, now)
+    for events in (mail_event, sms_event):
+        connection.execute(delete(events).where(events.c.recipient_id == person.id))
     refused_rows = _scrub_refused_rows(connection, account_id, addresses)
     empty: dict[str, Any] = {"email": None, "mobile": None, "external_key": None, "fields": {}, "updated_at": now}
     connection.execute(recipient.update().where(recipient.c.id == person.id).values(**empty))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table
+from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table
 
 from db.schema import metadata
 from db.types import Identity64, JsonObject, UtcDateTime
@@ -19,6 +19,8 @@ account = Table(
     Column("secret_key", String(64), nullable=False),
     # What its new lists begin with: settings by key, as in `mailing_list`.
     Column("list_defaults", JsonObject, nullable=False),
+    # Address of whoever is told about files that were refused or did not come.
+    Column("technical_contact", String),
     Column("created_at", UtcDateTime, nullable=False),
 )
 
@@ -72,7 +74,33 @@ ftp_user = Table(
     Column("id", Identity64, primary_key=True),
     Column("account_id", ForeignKey("account.id"), nullable=False, index=True),
     Column("name", String, nullable=False, unique=True),
-    Column("password_hash", String, nullable=False),
+    # None: logs in with public keys only.
+    Column("password_hash", String),
+    Column("active", Boolean, nullable=False, default=True),
+    Column("may_read", Boolean, nullable=False, default=True),
+    Column("may_write", Boolean, nullable=False, default=True),
+    # Whether FTP without TLS is refused.
+    Column("requires_tls", Boolean, nullable=False, default=False),
+    # A JSON array of CIDR networks; an empty one allows every address.
+    Column("networks", JSON, nullable=False, default=list),
+    # Sessions at a time, bytes per second of all transfers together, and what the home may hold; None: no limit.
+    Column("max_sessions", Integer),
+    Column("bytes_per_second", BigInteger),
+    Column("quota_bytes", BigInteger),
+    Column("quota_files", Integer),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_login_at", UtcDateTime),
+)
+
+# Public keys that partners log in with over SSH.
+ftp_key = Table(
+    "ftp_key",
+    metadata,
+    Column("ftp_user_id", ForeignKey("ftp_user.id"), primary_key=True),
+    # `SHA256:` and base64, as OpenSSH shows it.
+    Column("fingerprint", String, primary_key=True),
+    # In the form of an OpenSSH public key file.
+    Column("public_key", String, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
 

@@ -127,7 +127,7 @@ _gone = text("unsubscribed_at IS NOT NULL")
 Index(
     "ix_subscription_unsubscribed",
     subscription.c.list_id,
-    subscription.c.unsubscribed_at,
+    subscription.c.changed_at,
     sqlite_where=_gone,
     postgresql_where=_gone,
 )

@@ -32,6 +32,25 @@ outbox = Table(
     Column("sent_at", UtcDateTime),
     Index("ix_outbox_import_id", "import_id"),
 )
+# A mail to the people who run an account, about its files. Whoever asks twice for one key gets one.
+notice = Table(
+    "notice",
+    metadata,
+    Column("id", Identity64, primary_key=True),
+    Column("account_id", ForeignKey("account.id"), nullable=False),
+    Column("key", String, nullable=False, unique=True),
+    # `import`, `export`, `transfer` or `missing-file`.
+    Column("kind", String, nullable=False),
+    Column("address", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("text", String, nullable=False),
+    # `waiting` or `sent`.
+    Column("state", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime),
+    Index("ix_notice_state", "state", "id"),
+)
+
 # Nobody gets the same mail twice because he was asked for twice before it went out.
 _waiting = text("state = 'waiting'")
 Index(

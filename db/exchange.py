@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -32,6 +33,15 @@ feed = Table(
     UniqueConstraint("account_id", "folder"),
 )
 
+# Files that were expected by a time of day and did not come: each is told of once.
+missing_file = Table(
+    "missing_file",
+    metadata,
+    Column("feed_id", ForeignKey("feed.id"), primary_key=True),
+    Column("due_at", UtcDateTime, primary_key=True),
+    Column("noted_at", UtcDateTime, nullable=False),
+)
+
 # An uploaded file, judged: complete files have an import, incomplete ones say why they were put aside.
 arrival = Table(
     "arrival",
@@ -42,6 +52,8 @@ arrival = Table(
     Column("key", String(32), nullable=False, unique=True),
     Column("name", String, nullable=False),
     Column("size", BigInteger, nullable=False),
+    # `ftp`, `ftps`, `sftp`, `scp`, `scan` (found in its folder) or `remote` (fetched).
+    Column("door", String),
     Column("complete", Boolean, nullable=False),
     Column("reason", String, nullable=False),
     Column("at", UtcDateTime, nullable=False),
@@ -74,9 +86,28 @@ import_run = Table(
     Column("attempts", Integer, nullable=False, default=0),
     Column("lease_owner", String),
     Column("lease_until", UtcDateTime),
+    # Of an import in the queue: when it may begin.
+    Column("not_before", UtcDateTime),
+    # Imports of an account with one bundle name are done in the order of their places, see `jobs.bundles`.
+    Column("bundle", String),
+    Column("bundle_place", Integer),
+    # Bytes of the file that have been read.
+    Column("bytes_done", BigInteger, nullable=False, default=0),
+    Column("cancel_requested_at", UtcDateTime),
     UniqueConstraint("account_id", "number"),
     Index("ix_import_run_state", "state", "id"),
     Index("ix_import_run_feed_sha256", "feed_id", "sha256"),
+)
+
+# Whom an import has met, while it goes on: to know who is missing from its file, and who comes twice.
+import_seen = Table(
+    "import_seen",
+    metadata,
+    Column("import_id", BigInteger, nullable=False),
+    Column("list_id", BigInteger, nullable=False),
+    Column("recipient_id", BigInteger, nullable=False),
+    PrimaryKeyConstraint("import_id", "list_id", "recipient_id"),
+    sqlite_with_rowid=False,
 )
 
 import_error = Table(
@@ -98,10 +129,6 @@ export = Table(
     Column("account_id", ForeignKey("account.id"), nullable=False),
     Column("type", String, nullable=False),
     Column("settings", JsonObject, nullable=False),
-    # Time of day "HH:MM" in the account's time zone; without one the export runs on request only.
-    Column("at", String(5)),
-    # Due times before this instant are not caught up.
-    Column("scheduled_since", UtcDateTime, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
 
@@ -113,9 +140,16 @@ export_run = Table(
     Column("due_at", UtcDateTime, nullable=False),
     Column("scheduled", Boolean, nullable=False),
     Column("state", String, nullable=False),
+    # Of an incremental export: what its rows are about, from the first instant (inclusive) to the second.
+    Column("covers_since", UtcDateTime),
+    Column("covers_until", UtcDateTime),
+    # Rows so far while it runs, and in all afterwards.
     Column("rows", BigInteger),
     Column("file_name", String),
+    # A JSON array of the names of all files of the run, manifest included; paths relative to the home.
+    Column("files", JSON(none_as_null=True)),
     Column("error_text", String),
+    Column("cancel_requested_at", UtcDateTime),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Column("attempts", Integer, nullable=False, default=0),

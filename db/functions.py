@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, String, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -41,3 +41,25 @@ def _merge_json_sqlite(element: merge_json, compiler: SQLCompiler, **options: An
 def _merge_json_postgresql(element: merge_json, compiler: SQLCompiler, **options: Any) -> str:
     stored, patch = (compiler.process(clause, **options) for clause in element.clauses)
     return f"jsonb_strip_nulls({stored} || CAST({patch} AS jsonb))"
+
+
+class join_json(FunctionElement[Any]):  # noqa: N801  (an SQL function)
+    """`join_json(stored)`: the texts of a JSON array in their order, between commas; NULL when it is empty."""
+
+    name = "join_json"
+    type = String()
+    inherit_cache = True
+
+
+@compiles(join_json, "sqlite")
+def _join_json_sqlite(element: join_json, compiler: SQLCompiler, **options: Any) -> str:
+    return f"(SELECT group_concat(value, ',') FROM json_each({compiler.process(element.clauses, **options)}))"
+
+
+@compiles(join_json, "postgresql")
+def _join_json_postgresql(element: join_json, compiler: SQLCompiler, **options: Any) -> str:
+    stored = compiler.process(element.clauses, **options)
+    return (
+        "(SELECT string_agg(item.value, ',' ORDER BY item.place)"
+        f" FROM json_array_elements_text({stored}) WITH ORDINALITY AS item (value, place))"
+    )

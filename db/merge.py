@@ -52,6 +52,10 @@ class PersonRow(NamedTuple):
     """How many rows of the file this one stands for."""
     shares_number: bool
     """Rows of other people in the part gave the same number; it is left out of those."""
+    external: str | None = None
+    """Id that the sender's own system gives the person."""
+    leaves: bool = False
+    """The row ends a subscription."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,19 @@ class Part:
     """People who are pending after it get a mail."""
     confirm_message: int | None = None
     """Number of the account's message to use for that, instead of the list's own."""
+    key: str = "email"
+    """What rows are told apart by: `email` (or the number, where there is no address), `mobile` or `external`."""
+    refuse_unknown: bool = False
+    """Leave rows out that are about nobody who is known."""
+    refuse_repeated: bool = False
+    """Leave rows out about people whom this import has met in the same list, unless they end a subscription."""
+    remember: bool = False
+    """Note down whom the import has met."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether people are found by e-mail address and number alone."""
+        return self.key == "email" and not any(person.external for person in self.people)
 
 
 @dataclass(slots=True)
@@ -88,6 +105,10 @@ class MergeCounts:
     """Subscriptions that this merge ended."""
     mobile_in_use: int = 0
     """Rows imported without their mobile number, which another recipient has."""
+    email_in_use: int = 0
+    """Rows imported without their e-mail address, which another recipient has."""
+    external_in_use: int = 0
+    """Rows imported without their external id, which another recipient has."""
     new_email: int = 0
     existing_email: int = 0
     optout_email: int = 0
@@ -101,12 +122,28 @@ class MergeCounts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
+_COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
 COUNT_NAMES = tuple(item.name for item in fields(MergeCounts))
 
-_STAGE_COLUMNS = "seq, email, mobile, fields, list_id, email_rule, sms_rule, group_set, row_count, shares_number"
+
+@dataclass(slots=True)
+class Merged:
+    """What became of a part."""
+
+    counts: MergeCounts
+    unknown: list[int]
+    """`seq` of the rows that were left out because they are about nobody who is known."""
+    repeated: list[int]
+    """`seq` of the rows that were left out because the import had met the person before."""
 
 
-def merge_part(connection: Connection, part: Part) -> MergeCounts:
+_STAGE_COLUMNS = (
+    "seq, email, mobile, fields, list_id, email_rule, sms_rule, group_set, row_count, shares_number, external, leaves"
+)
+
+
+def merge_part(connection: Connection, part: Part) -> Merged:
     """Merge a part within the caller's transaction.
 
     Raises:
@@ -127,7 +164,7 @@ class _Merge:
     def __init__(self, connection: Connection, part: Part) -> None:
         self._connection = connection
         self._part = part
-        self._sql = load_statements(connection.dialect.name, tuple(part.final_reasons))
+        self._sql = load_statements(connection.dialect.name, tuple(part.final_reasons), part.key)
         self._parameters = {
             "account": part.account_id,
             "import": part.import_id,
@@ -137,13 +174,24 @@ class _Merge:
             "message": part.confirm_message,
         }
 
-    def run(self) -> MergeCounts:
+    def run(self) -> Merged:
+        part, sql = self._part, self._sql
         self._prepare_tables()
-        self._stage(self._part.people)
-        self._execute(self._sql.resolve)
-        if self._execute(self._sql.meetings).scalar_one():
+        self._stage(part.people)
+        self._execute(sql.resolve if part.is_plain else sql.resolve_by_key)
+        if self._execute(sql.meetings if part.is_plain else sql.meetings_by_key).scalar_one():
             raise RowsMeet
-        return self._write()
+        if part.refuse_unknown and not part.is_plain:
+            self._execute(sql.redirect_unknown)
+        unknown = self._remove(sql.remove_unknown) if part.refuse_unknown else []
+        repeated = self._remove(sql.remove_repeated) if part.refuse_repeated else []
+        counts = self._write()
+        if part.remember:
+            self._execute(sql.remember)
+        return Merged(counts, unknown, repeated)
+
+    def _remove(self, statement: TextClause) -> list[int]:
+        return list(self._execute(statement).scalars())
 
     def _prepare_tables(self) -> None:
         sql = self._sql
@@ -152,12 +200,13 @@ class _Merge:
         for statement in (
             sql.create_rule,
             sql.create_group_set,
+            sql.create_group_list,
             sql.index_group_set,
             sql.create_stage,
             sql.create_resolved,
         ):
             self._connection.execute(statement)
-        for statement in (sql.clear_rule, sql.clear_group_set):
+        for statement in (sql.clear_rule, sql.clear_group_set, sql.clear_group_list):
             self._connection.execute(statement)
         rules = [
             {"rule": rule, "before": before, "after": after}
@@ -172,6 +221,7 @@ class _Merge:
         ]
         if members:
             self._connection.execute(sql.add_group_set, members)
+            self._connection.execute(sql.add_group_list)
 
     def _stage(self, people: Sequence[PersonRow]) -> None:
         for statement in (self._sql.clear_stage, self._sql.clear_resolved):
@@ -183,8 +233,8 @@ class _Merge:
         counts = MergeCounts(**{name: int(row.get(name) or 0) for name in COUNT_NAMES})
         if row["new_recipients"]:
             self._execute(self._sql.add_recipients)
-        if row["known_recipients"] and self._execute(self._sql.add_profile_history).rowcount:
-            counts.updated = self._execute(self._sql.update_recipients).rowcount
+        if row["known_recipients"]:
+            counts.updated = self._update_recipients()
         if row["new_subscriptions"]:
             self._execute(self._sql.add_subscriptions)
         if row["changed_subscriptions"]:
@@ -199,6 +249,17 @@ class _Merge:
         if self._part.asks_confirmation:
             self._execute(self._sql.add_confirmations)
         return counts
+
+    def _update_recipients(self) -> int:
+        """Write what changes of people who are known, with its history; return how many there are."""
+        sql, updated = self._sql, 0
+        if self._connection.dialect.name == "postgresql":
+            updated = self._execute(sql.update_profiles).rowcount
+        elif self._execute(sql.add_profile_history).rowcount:
+            updated = self._execute(sql.update_recipients).rowcount
+        if not self._part.is_plain:
+            self._execute(sql.add_external_keys)
+        return updated
 
     def _write_groups(self, some_known: bool) -> None:
         replaces = self._part.replace_groups and some_known
@@ -224,5 +285,17 @@ def _load_stage(connection: Connection, people: Iterable[PersonRow]) -> None:
         return
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy(f"COPY import_stage ({_STAGE_COLUMNS}) FROM STDIN") as copy:
-        for row in people:
-            copy.write_row(row)
+        copy.write("".join(map(_format_row, people)))
+
+
+def _format_row(row: PersonRow) -> str:
+    """Return a row in the text form of COPY; the driver would take several times as long."""
+    return "\t".join(["\\N" if value is None else _format_value(value) for value in row]) + "\n"
+
+
+def _format_value(value: object) -> str:
+    if not isinstance(value, str):
+        return str(value)
+    if "\\" in value or "\t" in value or "\n" in value or "\r" in value:
+        return value.translate(_COPY_ESCAPES)
+    return value

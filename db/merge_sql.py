@@ -10,6 +10,7 @@ from collections.abc import Collection
 from functools import cache
 from types import SimpleNamespace
 
+from db import resolve_sql
 from db.statements import prepare_statements
 
 _SQLITE = {
@@ -58,14 +59,6 @@ _POSTGRESQL = {
     "share": "FOR SHARE",
 }
 
-# A part is small beside the tables and meets them by unique keys. A planner that has no statistics yet, as
-# while a large file comes in, would rather read whole tables for every part.
-LOOK_UP_BY_INDEX = """
-    SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
-           set_config('enable_seqscan', 'off', true), set_config('enable_material', 'off', true),
-           set_config('jit', 'off', true)
-"""
-
 # What each transition (rule) makes of each state.
 CREATE_RULE = "CREATE TEMP TABLE IF NOT EXISTS import_rule (rule INTEGER, before INTEGER, after INTEGER) {on_commit}"
 
@@ -74,13 +67,19 @@ CREATE_GROUP_SET = """
     CREATE TEMP TABLE IF NOT EXISTS import_group_set (group_set INTEGER, group_id BIGINT) {on_commit}
 """
 
+# The same, one row for each set.
+CREATE_GROUP_LIST = """
+    CREATE TEMP TABLE IF NOT EXISTS import_group_list (group_set INTEGER PRIMARY KEY, groups {json}) {on_commit}
+"""
+
 INDEX_GROUP_SET = "CREATE INDEX IF NOT EXISTS import_group_set_index ON import_group_set (group_set)"
 
 # The people of a part, one row each, as the file tells.
 CREATE_STAGE = """
     CREATE TEMP TABLE IF NOT EXISTS import_stage (
         seq INTEGER, email TEXT, mobile TEXT, fields {json}, list_id BIGINT,
-        email_rule INTEGER, sms_rule INTEGER, group_set INTEGER, row_count INTEGER, shares_number BOOLEAN
+        email_rule INTEGER, sms_rule INTEGER, group_set INTEGER, row_count INTEGER, shares_number BOOLEAN,
+        external TEXT, leaves BOOLEAN
     ) {on_commit}
 """
 
@@ -89,12 +88,15 @@ CREATE_RESOLVED = """
     CREATE TEMP TABLE IF NOT EXISTS import_resolved (
         recipient_id BIGINT, is_new BOOLEAN, sms_recipient_id BIGINT, email TEXT, mobile TEXT, fields {json},
         list_id BIGINT, group_set INTEGER, row_count INTEGER, mobile_in_use BOOLEAN,
-        email_before INTEGER, email_after INTEGER, sms_before INTEGER, sms_after INTEGER, shares_number BOOLEAN
+        email_before INTEGER, email_after INTEGER, sms_before INTEGER, sms_after INTEGER, shares_number BOOLEAN,
+        email_recipient_id BIGINT, email_in_use BOOLEAN, external TEXT, external_in_use BOOLEAN, seq INTEGER,
+        leaves BOOLEAN, only_status BOOLEAN
     ) {on_commit}
 """
 
 CLEAR_RULE = "{clear} import_rule"
 CLEAR_GROUP_SET = "{clear} import_group_set"
+CLEAR_GROUP_LIST = "{clear} import_group_list"
 CLEAR_STAGE = "{clear} import_stage"
 CLEAR_RESOLVED = "{clear} import_resolved"
 
@@ -105,56 +107,9 @@ ADD_GROUP_SET = """
     {share}
 """
 
-# Who is meant: the one with this e-mail address; failing that the one with this number, unless he has another
-# address. The SMS channel belongs to whoever holds the number. A number that somebody else holds is not stored.
-# Look-ups are scalar subqueries, each behind a fence, so that no planner turns them into joins of whole tables or
-# computes one twice.
-RESOLVE = """
-    INSERT INTO import_resolved
-    SELECT t.recipient_id, t.is_new, t.sms_recipient_id, t.email, CASE WHEN t.holder_id IS NULL THEN t.mobile END,
-           t.fields, t.list_id, t.group_set, t.row_count, t.holder_id IS NOT NULL AND t.holder_id <> t.recipient_id,
-           t.email_before, (SELECT after FROM import_rule WHERE rule = t.email_rule AND before = t.email_before),
-           t.sms_before, (SELECT after FROM import_rule WHERE rule = t.sms_rule AND before = t.sms_before),
-           t.shares_number
-    FROM (
-        SELECT i.*,
-               CASE WHEN i.email_rule IS NOT NULL THEN COALESCE((
-                   SELECT {state} FROM subscription s
-                   WHERE s.recipient_id = i.known_id AND s.list_id = i.list_id AND s.channel = 1
-               ), 0) END AS email_before,
-               CASE WHEN i.sms_rule IS NOT NULL THEN COALESCE((
-                   SELECT {state} FROM subscription s
-                   WHERE s.recipient_id = i.sms_recipient_id AND s.list_id = i.list_id AND s.channel = 2
-               ), 0) END AS sms_before
-        FROM (
-            SELECT n.*, COALESCE(n.holder_id, n.recipient_id) AS sms_recipient_id
-            FROM (
-                SELECT k.*, COALESCE(k.known_id, {next_id}) AS recipient_id, k.known_id IS NULL AS is_new
-                FROM (
-                    SELECT h.*, COALESCE(
-                        (SELECT r.id FROM recipient r WHERE r.email = h.email AND r.account_id = :account),
-                        (SELECT r.id FROM recipient r WHERE r.id = h.holder_id AND (h.email IS NULL OR r.email IS NULL))
-                    ) AS known_id
-                    FROM (
-                        SELECT p.*, (
-                            SELECT r.id FROM recipient r WHERE r.mobile = p.mobile AND r.account_id = :account
-                        ) AS holder_id
-                        FROM import_stage p {fence}
-                    ) h {fence}
-                ) k {fence}
-            ) n {fence}
-        ) i {fence}
-    ) t
-"""
-
-# Whether two rows turned out to be one person, or the number that several rows share is that of somebody without
-# an e-mail address, whom one of them may be: such a part must be merged in smaller pieces.
-MEETINGS = """
-    SELECT COUNT(*) <> COUNT(DISTINCT x.recipient_id)
-        OR COUNT(x.sms_after) <> COUNT(DISTINCT CASE WHEN x.sms_after IS NOT NULL THEN x.sms_recipient_id END)
-        OR COUNT(CASE WHEN x.shares_number AND x.mobile_in_use THEN
-               (SELECT 1 FROM recipient r WHERE r.id = x.sms_recipient_id AND r.email IS NULL) END) > 0
-    FROM import_resolved x
+ADD_GROUP_LIST = """
+    INSERT INTO import_group_list (group_set, groups)
+    SELECT group_set, {collect_array}(group_id) FROM import_group_set GROUP BY group_set
 """
 
 # What there is to write, and what is reported. A row with an e-mail address counts by its e-mail subscription.
@@ -171,6 +126,8 @@ COUNT = """
            COUNT(CASE WHEN email_before IN (1, 2) AND email_after = 3 THEN 1 END)
              + COUNT(CASE WHEN sms_before IN (1, 2) AND sms_after = 3 THEN 1 END) AS unsubscribed,
            COUNT(CASE WHEN mobile_in_use THEN 1 END) AS mobile_in_use,
+           COUNT(CASE WHEN email_in_use THEN 1 END) AS email_in_use,
+           COUNT(CASE WHEN external_in_use THEN 1 END) AS external_in_use,
            COUNT(CASE WHEN email_before = 0 THEN 1 END) AS new_email,
            COUNT(CASE WHEN email_before <> 0 THEN 1 END) AS existing_email,
            COUNT(CASE WHEN email_before IN (3, 4) THEN 1 END) AS optout_email,
@@ -178,19 +135,20 @@ COUNT = """
            COUNT(CASE WHEN sms_before <> 0 THEN 1 END) AS existing_mobile,
            COUNT(CASE WHEN sms_before IN (3, 4) THEN 1 END) AS optout_mobile
     FROM (
-        SELECT r.*, COALESCE(email_before, sms_before) AS before, COALESCE(email_after, sms_after) AS after
+        SELECT r.*, COALESCE(email_before, sms_before, CASE WHEN is_new THEN 0 ELSE 1 END) AS before,
+               COALESCE(email_after, sms_after) AS after
         FROM import_resolved r
     ) c
 """
 
 ADD_RECIPIENTS = """
-    INSERT INTO recipient (id, account_id, email, mobile, fields, created_at, updated_at)
-    SELECT x.recipient_id, :account, x.email, x.mobile, {stripped}, :now, :now
+    INSERT INTO recipient (id, account_id, email, mobile, external_key, fields, created_at, updated_at)
+    SELECT x.recipient_id, :account, x.email, x.mobile, x.external, {stripped}, :now, :now
     FROM import_resolved x WHERE x.is_new
 """
 
 _CHANGES = """
-    {merged} <> r.fields OR (r.email IS NULL AND x.email IS NOT NULL)
+    {merged} <> r.fields OR {email_changes}
     OR (x.mobile IS NOT NULL AND (r.mobile IS NULL OR r.mobile <> x.mobile))
 """
 
@@ -199,7 +157,7 @@ _CHANGED_VALUES = """(
     SELECT {collect_object}(v.key, v.%s) FROM (
         SELECT f.key AS key, {stored} AS old, f.value AS new FROM {pairs} f WHERE {stored} {differs_from} f.value
         UNION ALL
-        SELECT 'email', r.email, x.email WHERE r.email IS NULL AND x.email IS NOT NULL
+        SELECT 'email', r.email, x.email WHERE {email_changes}
         UNION ALL
         SELECT 'mobile', r.mobile, x.mobile WHERE x.mobile IS NOT NULL AND r.mobile {differs_from} x.mobile
     ) v
@@ -219,10 +177,49 @@ ADD_PROFILE_HISTORY = f"""
 # Only rows that change are written; its row count is the number of updated recipients.
 UPDATE_RECIPIENTS = f"""
     UPDATE recipient AS r
-    SET fields = {{merged}}, email = COALESCE(r.email, x.email), mobile = COALESCE(x.mobile, r.mobile),
-        updated_at = :now
+    SET fields = {{merged}}, email = {{new_email}}, mobile = COALESCE(x.mobile, r.mobile), updated_at = :now
     FROM import_resolved x
     WHERE r.id = x.recipient_id AND NOT x.is_new AND ({_CHANGES})
+"""
+
+# Both in one on PostgreSQL, where computing what changes is most of the work. Locked rows are looked at again when
+# somebody else changed them meanwhile.
+UPDATE_PROFILES = f"""
+    WITH changed AS MATERIALIZED (
+        SELECT r.id, x.list_id, x.fields AS given, r.fields AS old_fields, {{merged}} AS new_fields,
+               r.email AS old_email, CASE WHEN {{email_changes}} THEN x.email END AS email,
+               r.mobile AS old_mobile, CASE WHEN x.mobile {{differs_from}} r.mobile THEN x.mobile END AS mobile
+        FROM import_resolved x JOIN recipient r ON r.id = x.recipient_id
+        WHERE NOT x.is_new AND ({_CHANGES})
+        {{lock}}
+    ), told AS (
+        INSERT INTO history (account_id, recipient_id, list_id, kind, at, source, import_id, details)
+        SELECT :account, c.id, c.list_id, 2, :now, :source, :import,
+               {{object}}('before', v.before, 'after', v.after)
+        FROM changed c CROSS JOIN LATERAL (
+            SELECT {{collect_object}}(e.key, e.old) AS before, {{collect_object}}(e.key, e.new) AS after
+            FROM (
+                SELECT f.key, c.old_fields ->> f.key AS old, f.value AS new FROM jsonb_each_text(c.given) f
+                WHERE c.old_fields ->> f.key {{differs_from}} f.value
+                UNION ALL
+                SELECT 'email', c.old_email, c.email WHERE c.email IS NOT NULL
+                UNION ALL
+                SELECT 'mobile', c.old_mobile, c.mobile WHERE c.mobile IS NOT NULL
+            ) e
+        ) v
+    )
+    UPDATE recipient AS r
+    SET fields = c.new_fields, email = COALESCE(c.email, r.email), mobile = COALESCE(c.mobile, r.mobile),
+        updated_at = :now
+    FROM changed c WHERE r.id = c.id
+"""
+
+# The external id of people who have none yet.
+ADD_EXTERNAL_KEYS = """
+    UPDATE recipient AS r
+    SET external_key = x.external, updated_at = :now
+    FROM import_resolved x
+    WHERE r.id = x.recipient_id AND NOT x.is_new AND r.external_key IS NULL AND x.external IS NOT NULL
 """
 
 ADD_SUBSCRIPTIONS = """
@@ -232,7 +229,7 @@ ADD_SUBSCRIPTIONS = """
            CASE WHEN after = 3 THEN CAST(:now AS {instant}) END, CASE WHEN after = 3 THEN CAST(:reason AS INTEGER) END,
            :source
     FROM (
-        SELECT recipient_id, list_id, 1 AS channel, email_after AS after
+        SELECT email_recipient_id AS recipient_id, list_id, 1 AS channel, email_after AS after
         FROM import_resolved WHERE email_before = 0 AND email_after <> 0
         UNION ALL
         SELECT sms_recipient_id, list_id, 2, sms_after
@@ -253,7 +250,7 @@ _CHANGE_SUBSCRIPTIONS = """
     WHERE s.recipient_id = x.%(recipient)s AND s.list_id = x.list_id AND s.channel = %(channel)s
       AND x.%(name)s_before <> 0 AND x.%(name)s_after <> x.%(name)s_before AND {state} = x.%(name)s_before
 """
-CHANGE_EMAIL = _CHANGE_SUBSCRIPTIONS % {"name": "email", "recipient": "recipient_id", "channel": 1}
+CHANGE_EMAIL = _CHANGE_SUBSCRIPTIONS % {"name": "email", "recipient": "email_recipient_id", "channel": 1}
 CHANGE_SMS = _CHANGE_SUBSCRIPTIONS % {"name": "sms", "recipient": "sms_recipient_id", "channel": 2}
 
 ADD_HISTORY = """
@@ -263,7 +260,7 @@ ADD_HISTORY = """
            CASE before WHEN 0 THEN NULL WHEN 4 THEN 3 ELSE before END, after,
            CASE WHEN after = 3 THEN CAST(:reason AS INTEGER) END, :source, :import
     FROM (
-        SELECT recipient_id, list_id, 1 AS channel, email_before AS before, email_after AS after
+        SELECT email_recipient_id AS recipient_id, list_id, 1 AS channel, email_before AS before, email_after AS after
         FROM import_resolved WHERE email_after <> email_before
         UNION ALL
         SELECT sms_recipient_id, list_id, 2, sms_before, sms_after
@@ -271,12 +268,15 @@ ADD_HISTORY = """
     ) c
 """
 
-_GROUPS_TO_ADD = """(
+# Somebody new is in no group yet.
+_GROUPS_TO_ADD = """CASE WHEN x.is_new THEN (
+    SELECT l.groups FROM import_group_list l WHERE l.group_set = x.group_set
+) ELSE (
     SELECT {collect_array}(n.group_id) FROM import_group_set n
     WHERE n.group_set = x.group_set AND NOT EXISTS (
         SELECT 1 FROM group_member m WHERE m.recipient_id = x.recipient_id AND m.group_id = n.group_id
     )
-)"""
+) END"""
 _GROUPS_TO_REMOVE = """(
     SELECT {collect_array}(g.id) FROM list_group g
     WHERE g.list_id = x.list_id
@@ -293,7 +293,7 @@ _ADD_GROUP_HISTORY = """
     WHERE COALESCE(c.added, '[]') <> '[]' OR COALESCE(c.removed, '[]') <> '[]'
 """
 ADD_GROUP_HISTORY = _ADD_GROUP_HISTORY % (_GROUPS_TO_ADD, "{no_array}", "x.group_set IS NOT NULL")
-ADD_GROUP_HISTORY_REPLACING = _ADD_GROUP_HISTORY % (_GROUPS_TO_ADD, _GROUPS_TO_REMOVE, "true")
+ADD_GROUP_HISTORY_REPLACING = _ADD_GROUP_HISTORY % (_GROUPS_TO_ADD, _GROUPS_TO_REMOVE, "NOT x.only_status")
 
 # Who is pending now because this part asks for confirmation gets a mail. One that waits for him already does, if it
 # confirms this list: that of a page stays the page's, that of another import is this import's from now on, unless
@@ -301,8 +301,8 @@ ADD_GROUP_HISTORY_REPLACING = _ADD_GROUP_HISTORY % (_GROUPS_TO_ADD, _GROUPS_TO_R
 ADD_CONFIRMATIONS = """
     INSERT INTO outbox AS o (account_id, list_id, recipient_id, kind, list_ids, message_number, import_id, state,
                              created_at)
-    SELECT :account, x.list_id, x.recipient_id, 'confirmation', {array}(x.list_id), CAST(:message AS INTEGER), :import,
-           'waiting', :now
+    SELECT :account, x.list_id, x.email_recipient_id, 'confirmation', {array}(x.list_id),
+           CAST(:message AS INTEGER), :import, 'waiting', :now
     FROM import_resolved x WHERE x.email_after = 2
     ON CONFLICT (recipient_id, list_id, kind) WHERE state = 'waiting' DO UPDATE
     SET import_id = CASE WHEN EXISTS (
@@ -325,7 +325,7 @@ REMOVE_GROUPS = """
     DELETE FROM group_member
     WHERE (recipient_id, group_id) IN (
         SELECT x.recipient_id, g.id FROM import_resolved x JOIN list_group g ON g.list_id = x.list_id
-        WHERE NOT EXISTS (
+        WHERE NOT x.only_status AND NOT EXISTS (
             SELECT 1 FROM import_group_set n WHERE n.group_set = x.group_set AND n.group_id = g.id
         )
     )
@@ -339,17 +339,31 @@ ADD_GROUPS = """
     ON CONFLICT DO NOTHING
 """
 
+# An address that is the key never changes; with another key, it is what the newest row says.
+_ADDED_EMAIL = {"new_email": "COALESCE(r.email, x.email)", "email_changes": "(r.email IS NULL AND x.email IS NOT NULL)"}
+_NEWEST_EMAIL = {
+    "new_email": "COALESCE(x.email, r.email)",
+    "email_changes": "(x.email IS NOT NULL AND (r.email IS NULL OR r.email <> x.email))",
+}
+
 _STATE = "CASE WHEN s.status = 3 AND s.reason_type IN ({0}) THEN 4 ELSE s.status END"
 
 
 @cache
-def load_statements(dialect: str, final_reasons: Collection[int]) -> SimpleNamespace:
+def load_statements(dialect: str, final_reasons: Collection[int], key: str = "email") -> SimpleNamespace:
     """Return every statement by its name in lower case, for "sqlite" or "postgresql".
 
     Args:
         dialect: name of the dialect.
         final_reasons: reason types that no import undoes.
+        key: what rows are told apart by: `email`, `mobile` or `external`.
     """
     reasons = ", ".join(str(int(reason)) for reason in final_reasons)
-    words = {**(_SQLITE if dialect == "sqlite" else _POSTGRESQL), "state": _STATE.format(reasons)}
-    return prepare_statements(globals(), words)
+    words = {
+        **(_SQLITE if dialect == "sqlite" else _POSTGRESQL),
+        **(_ADDED_EMAIL if key == "email" else _NEWEST_EMAIL),
+        "known": resolve_sql.choose_identity(key),
+        "adoptable": resolve_sql.choose_adoptable(key),
+        "state": _STATE.format(reasons),
+    }
+    return prepare_statements({**vars(resolve_sql), **globals()}, words)

@@ -16,7 +16,7 @@ webhook = Table(
     Column("list_id", ForeignKey("mailing_list.id"), nullable=False, index=True),
     Column("name", String, nullable=False),
     Column("url", String, nullable=False),
-    # `subscribe`, `unsubscribe`, `profile`, `delete` or `pending`.
+    # `subscribe`, `unsubscribe`, `profile`, `delete`, `pending` or `import`.
     Column("event", String, nullable=False),
     # A JSON array of `api`, `console`, `recipient`.
     Column("sources", JSON, nullable=False),

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from functools import cache
 from types import SimpleNamespace
 
-from db.merge_sql import LOOK_UP_BY_INDEX
+from db.resolve_sql import LOOK_UP_BY_INDEX
 from db.statements import prepare_statements
 
 __all__ = ["LOOK_UP_BY_INDEX", "load_statements"]
@@ -303,10 +303,11 @@ REMOVE_SUBSCRIPTIONS = """
     )
 """
 
-# With the dates and the reason that the history has of the earlier status.
+# With the dates and the reason that the history has of the earlier status; that it changed is news to those who were
+# told of what the import did.
 RESTORE_SUBSCRIPTIONS = f"""
     UPDATE subscription AS s
-    SET status = CAST(x.before AS INTEGER), changed_at = COALESCE(h.at, :now),
+    SET status = CAST(x.before AS INTEGER), changed_at = :now,
         subscribed_at = CASE WHEN x.before = '1' THEN COALESCE(h.at, s.subscribed_at) ELSE (
             SELECT MAX(g.at) FROM history g
             WHERE g.recipient_id = s.recipient_id AND g.list_id = s.list_id AND g.channel = s.channel

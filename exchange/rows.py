@@ -27,6 +27,10 @@ class SourceRow(NamedTuple):
     """Cell of the status column; empty when absent."""
     fields: dict[str, str]
     """Field number as text to value. An empty value clears the stored one; an absent key keeps it."""
+    external: str = ""
+    """Id that the sender's own system gives the person; empty when absent."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """Code and text of each value that was left out, so that the row is imported, but not wholly."""
 
 
 class RowError(NamedTuple):

@@ -20,7 +20,13 @@ from exchange.errors import RowRefused
 from exchange.profiles import Profile
 from exchange.rows import RowError, SourceRow
 from jobs.import_section import NO_GROUPS, GroupKey, Person, Section, Transitions
+from jobs.keyed_section import KeyedSection
 
+EXTERNAL_LENGTH = 200
+"""Most characters of an id that the sender's own system gives."""
+
+_REPEATED = "An earlier row of the file is about the same person; this one was left out."
+_UNKNOWN = "The row is about nobody who is in the account, and this folder adds nobody."
 _FORGOTTEN = "The address was erased at its owner's wish and must not be added again."
 
 
@@ -37,6 +43,11 @@ class ImportPlan:
     """The account's lists by number."""
     groups: Mapping[int, Group]
     """The account's groups by number."""
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it must be known to the end whom the file has met."""
+        return self.profile.mode == "full" or self.profile.duplicates != "last"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,10 @@ class Chunk:
         """Rows that were taken, but not all of them."""
         self.forgotten: list[RowError] = []
         """After the merge: rows with what was erased at its owner's wish. The rows themselves are not kept."""
+        self.left_out: list[RowError] = []
+        """After the merge: rows that the profile's rules refuse for what the database knows."""
+        self.repeated: list[RowError] = []
+        """After the merge: rows that were passed over because an earlier one is about the same person."""
         self._refused_emails: list[tuple[int, str]] = []
 
     def _read_wishes(self, profile: Profile) -> dict[str, _Wish]:
@@ -109,10 +124,12 @@ class Chunk:
         wish = self._wishes.get(row.status)
         if wish is None:
             raise RowRefused("status", "The status column has none of the values agreed for this folder.")
-        email = self._email(row.email) if row.email and self._use_email else None
-        mobile = self._mobile(row, mailing, email) if row.mobile and self._use_sms else None
-        if email is None and mobile is None:
-            raise RowRefused("no-address", "The row has neither an e-mail address nor a mobile number.")
+        external = self._external(row.external) if row.external else None
+        email = self._read_email(row, external) if row.email and self._use_email else None
+        mobile = self._mobile(row, mailing, email or external) if row.mobile and self._use_sms else None
+        has_key = external is not None and self._plan.profile.key == "external"
+        if not has_key:
+            self._check_addresses(email, mobile)
         groups = (
             self._groups(row, mailing)
             if row.groups or row.group_name
@@ -123,12 +140,39 @@ class Chunk:
             mobile,
             row.fields,
             mailing.id,
-            wish.email if email is not None else None,
-            wish.sms if mobile is not None else None,
+            # Without an address of its own, such a row is about those that are known of its person.
+            wish.email if email is not None or has_key else None,
+            wish.sms if mobile is not None or has_key else None,
             groups,
             line=row.line,
+            external=external,
+            raw=row.raw,
         )
         self._people.append(person)
+        if row.notes:
+            self.noted += [RowError(row.line, code, text, row.raw) for code, text in row.notes]
+
+    def _check_addresses(self, email: str | None, mobile: str | None) -> None:
+        if self._plan.profile.key == "external":
+            raise RowRefused("no-key", "The row has no external id.")
+        if email is None and mobile is None:
+            raise RowRefused("no-address", "The row has neither an e-mail address nor a mobile number.")
+
+    def _external(self, text: str) -> str:
+        if len(text) > EXTERNAL_LENGTH:
+            raise RowRefused("value-too-long", f"The external id is longer than {EXTERNAL_LENGTH} characters.")
+        return text
+
+    def _read_email(self, row: SourceRow, external: str | None) -> str | None:
+        if external is None or self._plan.profile.key != "external":
+            return self._email(row.email)
+        try:
+            return self._email(row.email)
+        except RowRefused as refusal:
+            # The id says whom the row is about; a bad address must not cost the rest of it.
+            text = f"{refusal.text} The row was imported without it."
+            self.noted.append(RowError(row.line, "email-ignored", text, row.raw))
+            return None
 
     def _email(self, text: str) -> str:
         lowered = text.lower()
@@ -139,11 +183,11 @@ class Chunk:
         except InvalidAddress as error:
             raise RowRefused("email", str(error)) from None
 
-    def _mobile(self, row: SourceRow, mailing: MailingList, email: str | None) -> str | None:
+    def _mobile(self, row: SourceRow, mailing: MailingList, other_key: str | None) -> str | None:
         try:
             return normalise_mobile(row.mobile, mailing.default_prefix)
         except InvalidAddress as error:
-            if email is None:
+            if other_key is None:
                 raise RowRefused("mobile", str(error)) from None
             # A bad number must not cost the e-mail change, which may be an unsubscribe.
             text = f"{error} The row was imported without it."
@@ -180,6 +224,7 @@ class Chunk:
         Raises:
             MergeConflict: another transaction got in between; roll back and call again.
         """
+        self.left_out, self.repeated = [], []
         return self._merge(connection, self._refuse_forgotten(connection), now)
 
     def _refuse_forgotten(self, connection: Connection) -> list[Person]:
@@ -218,29 +263,52 @@ class Chunk:
             )
             return replace(person, mobile=None, sms_rule=None)
         self.forgotten.append(RowError(person.line, "forgotten", _FORGOTTEN, ""))
-        leaves = person.sms_rule is not None and self._transitions.all[person.sms_rule].none == State.UNSUBSCRIBED
-        if mobile_gone or not leaves:
+        if not self._leaves(person):
+            return None
+        if person.external is not None and self._plan.profile.key == "external":
+            # The id says who leaves, whatever addresses he has by now.
+            mobile = None if mobile_gone else person.mobile
+            return replace(person, email=None, mobile=mobile, fields={}, groups=NO_GROUPS)
+        if mobile_gone or person.sms_rule is None:
             return None
         # Whoever has the number by now leaves all the same.
         return replace(person, email=None, email_rule=None, fields={}, groups=NO_GROUPS)
+
+    def _leaves(self, person: Person) -> bool:
+        rule = person.sms_rule if person.sms_rule is not None else person.email_rule
+        return rule is not None and self._transitions.all[rule].none == State.UNSUBSCRIBED
 
     def _merge(self, connection: Connection, people: list[Person], now: datetime) -> MergeCounts:
         total = MergeCounts()
         taken = 0
         while taken < len(people):
-            section = Section(self._transitions, replace_groups=self._plan.profile.replace_groups)
+            section = self._begin_section(people)
             rows = list(takewhile(section.add, islice(people, taken, None)))
             total.add(self._merge_section(connection, section, rows, now))
             taken += len(rows)
         return total
 
+    def _begin_section(self, people: list[Person]) -> Section | KeyedSection:
+        profile = self._plan.profile
+        plain = profile.key == "email" and profile.duplicates == "last" and profile.unknown == "add"
+        if plain and not any(person.external for person in people):
+            return Section(self._transitions, replace_groups=profile.replace_groups)
+        return KeyedSection(
+            self._transitions,
+            key=profile.key,
+            duplicates=profile.duplicates,
+            # Which rows are refused only the database can tell.
+            joins=profile.unknown == "add",
+            replace_groups=profile.replace_groups,
+        )
+
     def _merge_section(
-        self, connection: Connection, section: Section, rows: list[Person], now: datetime
+        self, connection: Connection, section: Section | KeyedSection, rows: list[Person], now: datetime
     ) -> MergeCounts:
-        counts = MergeCounts(mobile_in_use=section.shared_numbers)
+        counts = _count_shared(section)
         first, *further = section.parts
         try:
-            counts.add(merge_part(connection, self._part(connection, first, now)))
+            counts.add(self._merge_part(connection, first, now))
         except RowsMeet:
             # Two rows turned out to be one person (one by e-mail, the other by number): what was joined is taken
             # apart again and merged in halves, in the order of the file.
@@ -250,11 +318,30 @@ class Chunk:
             return counts
         for people in further:
             counts.add(self._merge_further(connection, people, now))
+        if isinstance(section, KeyedSection):
+            self._pass_over(section.repeated)
         return counts
 
+    def _merge_part(self, connection: Connection, people: list[Person], now: datetime) -> MergeCounts:
+        merged = merge_part(connection, self._part(connection, people, now))
+        unknown = [people[seq - 1] for seq in merged.unknown]
+        self.left_out += [RowError(person.line, "unknown-recipient", _UNKNOWN, person.raw) for person in unknown]
+        self._pass_over(people[seq - 1] for seq in merged.repeated)
+        return merged.counts
+
+    def _pass_over(self, people: Iterable[Person]) -> None:
+        errors = [RowError(person.line, "duplicate", _REPEATED, person.raw) for person in people]
+        if self._plan.profile.duplicates == "refuse":
+            self.left_out += errors
+        else:
+            self.repeated += errors
+
     def _merge_further(self, connection: Connection, people: list[Person], now: datetime) -> MergeCounts:
+        if len(people) == 1:
+            # Nobody else is in the part who could be the same.
+            people = [replace(people[0], shares_number=False)]
         try:
-            return merge_part(connection, self._part(connection, people, now))
+            return self._merge_part(connection, people, now)
         except RowsMeet:
             middle = len(people) // 2
             counts = self._merge_further(connection, people[:middle], now)
@@ -276,6 +363,8 @@ class Chunk:
                 None if person.groups == NO_GROUPS else group_sets.setdefault(person.groups, len(group_sets)),
                 person.rows,
                 person.shares_number,
+                person.external,
+                self._leaves(person),
             )
             for seq, person in enumerate(people, 1)
         ]
@@ -292,7 +381,17 @@ class Chunk:
             replace_groups=plan.profile.replace_groups,
             asks_confirmation=plan.profile.confirm and plan.profile.status != "unsubscribed",
             confirm_message=plan.profile.confirm_message,
+            key=plan.profile.key,
+            refuse_unknown=plan.profile.unknown == "refuse",
+            refuse_repeated=plan.profile.duplicates != "last",
+            remember=plan.remembers,
         )
+
+
+def _count_shared(section: Section | KeyedSection) -> MergeCounts:
+    if isinstance(section, Section):
+        return MergeCounts(mobile_in_use=section.shared_numbers)
+    return MergeCounts(mobile_in_use=section.shared["mobile"], email_in_use=section.shared["email"])
 
 
 def _blank(error: RowError, lines: Collection[int]) -> RowError:

@@ -39,6 +39,10 @@ class Person:
     """Other people in the section gave the same number."""
     line: int = 0
     """Of the file, where the row begins."""
+    external: str | None = None
+    """Id that the sender's own system gives the person."""
+    raw: str = ""
+    """The record as it stood."""
 
 
 class Transitions:
@@ -138,18 +142,7 @@ class Section:
         return True
 
     def _join(self, place: _Place, later: Person) -> None:
-        earlier = self._at(place)
-        joined = Person(
-            email=earlier.email,
-            mobile=earlier.mobile,
-            fields=earlier.fields | later.fields,
-            list_id=earlier.list_id,
-            email_rule=self._transitions.compose(earlier.email_rule, later.email_rule),
-            sms_rule=self._transitions.compose(earlier.sms_rule, later.sms_rule),
-            groups=later.groups if self._replace_groups else _unite(earlier.groups, later.groups),
-            rows=earlier.rows + later.rows,
-            shares_number=earlier.shares_number,
-        )
+        joined = join_people(self._at(place), later, self._transitions, replace_groups=self._replace_groups)
         self._set(place, joined)
 
     def _set(self, place: _Place, person: Person) -> None:
@@ -157,6 +150,22 @@ class Section:
         if person.mobile is not None:
             self._by_mobile[person.mobile] = place
             self._numbers_can_move = self._numbers_can_move or person.email is not None
+
+
+def join_people(earlier: Person, later: Person, transitions: Transitions, *, replace_groups: bool) -> Person:
+    """Return the row that does what two rows about one person in one list do one after the other."""
+    return Person(
+        email=earlier.email,
+        mobile=earlier.mobile,
+        fields=earlier.fields | later.fields,
+        list_id=earlier.list_id,
+        email_rule=transitions.compose(earlier.email_rule, later.email_rule),
+        sms_rule=transitions.compose(earlier.sms_rule, later.sms_rule),
+        groups=later.groups if replace_groups else _unite(earlier.groups, later.groups),
+        rows=earlier.rows + later.rows,
+        shares_number=earlier.shares_number,
+        external=earlier.external,
+    )
 
 
 def _unite(earlier: GroupKey, later: GroupKey) -> GroupKey:

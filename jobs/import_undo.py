@@ -23,8 +23,8 @@ from db.tables import account, history, import_run, outbox
 from db.types import JsonObject
 from db.undo import UndoCounts, UndoPart, undo_part
 from exchange.profiles import Profile
-from jobs.imports import UnknownImport
-from jobs.leases import RunTable
+from jobs.import_results import UnknownImport
+from jobs.leases import CANCELLED, RunTable
 
 log = structlog.get_logger()
 
@@ -32,7 +32,7 @@ CHUNK_PEOPLE = 1_000
 """While a chunk is being undone, nobody can add people to the account, and on SQLite nobody can write at all."""
 UNDONE = "undone"
 """A counter of an import that was undone."""
-_ENDED = ("completed", "failed", "skipped")
+_ENDED = ("completed", "failed", "skipped", CANCELLED)
 _CHANNELS = {"email": Channel.EMAIL, "mobile": Channel.SMS}
 _runs = RunTable(import_run)
 

@@ -12,20 +12,21 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, replace
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Row, exists, select, true
+from sqlalchemy import ColumnElement, Connection, Row, exists, select
+from sqlalchemy.exc import DBAPIError
 
-from audience.accounts import Account, load_account
+from audience.accounts import Account, load_account, select_active_ids
 from audience.lists import MailingList, fields_of, groups_of, lists_of, load_list
 from db.engine import Database
 from db.merge import COUNT_NAMES, MergeConflict, MergeCounts
-from db.tables import account, feed, import_error, import_run, mailing_list
+from db.tables import import_error, import_run
+from exchange.columns import count_reserved
 from exchange.csv_reader import CsvRows, check_trailer
 from exchange.encodings import encode_record
 from exchange.errors import FileRefused
@@ -33,9 +34,13 @@ from exchange.profiles import Profile
 from exchange.recipient_xml import XmlGrammar, XmlRows
 from exchange.rows import Batch, RowError
 from exchange.zip_parcel import open_member
+from jobs.acknowledgements import tell_ended
+from jobs.bundles import may_begin
+from jobs.full_lists import FullList, check_missing, find_lists, find_met, keep_met, unsubscribe_missing
 from jobs.import_chunk import Chunk, ImportPlan
+from jobs.import_endings import ImportEnding, Source
+from jobs.import_results import ImportResult, empty_counters, import_result
 from jobs.leases import MAX_ATTEMPTS, LeaseKeeper, RunTable
-from jobs.outcomes import ERRORS_SUFFIX, FileOutcome, RefusedRows, describe_instant, hand_back, write_refused_rows
 from jobs.queue import ImportRequest, enqueue_import, spool
 from jobs.storage import Storage
 
@@ -48,6 +53,8 @@ _CONFLICT_ATTEMPTS = 10
 _runs = RunTable(import_run)
 _own_runs = RunTable(import_run, queued="prepared")
 _WAIT_SECONDS = 0.5
+_IDENTIFIED = ("duplicate", "unknown-recipient", "forgotten")
+"""Codes of refused rows of which it is known whom they are about."""
 _PAUSE = timedelta(seconds=30)
 """Before a finished import is handed back again, when the disk did not let it."""
 
@@ -55,49 +62,22 @@ Progress = Callable[[int, int], None]
 """Called after each chunk with the records done and the bytes of the file."""
 
 
-Source = CsvRows | XmlRows
-
-
-class UnknownImport(Exception):
-    """There is no import with this id."""
-
-
 class Interrupted(Exception):
     """The process is to stop; the import goes on in the next one."""
+
+
+class Cancelled(Exception):
+    """Somebody asked for the end of the import."""
 
 
 class LeaseLost(Exception):
     """Another process took the import over; this one must not write any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImportResult:
-    """What became of an import."""
-
-    id: int
-    number: int
-    account_number: int
-    list_number: int
-    source: str
-    file_name: str
-    state: str
-    counters: dict[str, Any]
-    error_code: str | None
-    error_text: str | None
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-
-
-def empty_counters() -> dict[str, Any]:
-    """Return the counters of an import before its first row."""
-    return {"total": 0, **dict.fromkeys(COUNT_NAMES, 0), "refused": {}, "noted": {}}
-
-
 def run_next_import(database: Database, storage: Storage, owner: str, stopping: threading.Event | None = None) -> bool:
     """Do the oldest import that is waiting, or that a dead process left; False when there is none.
 
-    Imports of one account run one after the other.
+    Imports of one account run one after the other; those of accounts that are not active wait.
 
     Args:
         database: where the imports and the recipients are.
@@ -105,14 +85,27 @@ def run_next_import(database: Database, storage: Storage, owner: str, stopping: 
         owner: from `jobs.leases.name_owner`.
         stopping: once set, the import is put back into the queue at the end of its present chunk.
     """
-    run_id = _claim(database, _runs, owner)
+    run_id = _claim(database, _runs, owner, import_run.c.account_id.in_(select_active_ids()))
     if run_id is None:
         return False
     try:
         _Import(database, storage, run_id, owner, stopping=stopping).run()
     except LeaseLost:
         log.warning("import_lost", import_id=run_id)
+    except Exception:
+        _give_up_at_last(database, run_id, owner)
+        raise
     return True
+
+
+def _give_up_at_last(database: Database, run_id: int, owner: str) -> None:
+    """End an import that fails each time, even before its first row, so that others of its account have their turn."""
+    text = f"The import was begun {MAX_ATTEMPTS} times and failed each time."
+    # A database that is away is no fault of the import.
+    with suppress(DBAPIError), database.write() as connection:
+        attempts = connection.execute(select(import_run.c.attempts).where(import_run.c.id == run_id)).scalar_one()
+        if attempts > MAX_ATTEMPTS:
+            _runs.finish(connection, run_id, owner, "failed", error_code="gave-up", error_text=text)
 
 
 def _claim(database: Database, runs: RunTable, owner: str, *conditions: ColumnElement[bool]) -> int | None:
@@ -123,7 +116,7 @@ def _claim(database: Database, runs: RunTable, owner: str, *conditions: ColumnEl
             other.c.id != import_run.c.id,
             runs.is_live(connection, other.c),
         )
-        return runs.claim(connection, owner, ~busy, *conditions)
+        return runs.claim(connection, owner, ~busy, may_begin(datetime.now(UTC)), *conditions)
 
 
 def import_file(
@@ -202,6 +195,8 @@ class _Import:
             self._fields = fields_of(connection, self._run.account_id)
         self._chunk_rows = SQLITE_CHUNK_ROWS if database.is_sqlite else CHUNK_ROWS
         self._counters = empty_counters() | self._run.counters
+        self._bytes_done = self._run.bytes_done
+        self._cancelled = threading.Event()
 
     def run(self) -> None:
         """Bring the import to its end, good or bad.
@@ -212,21 +207,30 @@ class _Import:
         if self._run.attempts > MAX_ATTEMPTS:
             self._end("failed", "gave-up", f"The import was begun {MAX_ATTEMPTS} times and never came to an end.")
             return
-        with LeaseKeeper(self._database, _runs, self._run.id, self._owner):
+        with LeaseKeeper(self._database, _runs, self._run.id, self._owner) as keeper:
+            self._cancelled = keeper.cancelled
             self._import()
 
     def _import(self) -> None:
+        if self._cancelled.is_set():
+            self._end_cancelled()
+            return
         earlier = self._find_same_content()
         if earlier is not None:
             self._end("skipped", "same-content", f"The same content was imported as number {earlier}.")
             return
+        source: Source | None = None
         try:
             if self._plan.default_list.number not in self._plan.lists:
                 raise FileRefused("list-gone", "The list was deleted.")
             source = self._open()
             self._import_rows(source)
+            if self._plan.profile.mode == "full" and not _is_repair(source):
+                self._end_missing()
         except FileRefused as refusal:
-            self._end("failed", refusal.code, refusal.text)
+            self._end("failed", refusal.code, refusal.text, source=source if self._counters["total"] else None)
+        except Cancelled:
+            self._end_cancelled(source)
         except Interrupted:
             with self._database.write() as connection:
                 _runs.requeue(connection, self._run.id, self._owner)
@@ -283,11 +287,56 @@ class _Import:
                 chunk.add(batch.rows)
                 if merging is not None:
                     merging.result()
-                if self._stopping is not None and self._stopping.is_set():
-                    raise Interrupted
+                self._check_going_on()
                 merging = merger.submit(self._commit, chunk, batch, encoding)
             if merging is not None:
                 merging.result()
+
+    def _check_going_on(self) -> None:
+        if self._stopping is not None and self._stopping.is_set():
+            raise Interrupted
+        if self._cancelled.is_set():
+            raise Cancelled
+
+    def _end_cancelled(self, source: Source | None = None) -> None:
+        text = f"The import was cancelled after {self._counters['total']:,} rows; what they did was kept."
+        self._end("cancelled", "cancelled", text, source=source)
+
+    def _end_missing(self) -> None:
+        """End the subscriptions of those who are not in the file, as the profile says.
+
+        Raises:
+            FileRefused: too many are missing.
+            Interrupted: this process is to stop.
+            Cancelled: somebody asked for the end of the import.
+        """
+        run, profile = self._run, self._plan.profile
+        _check_identified(self._counters["refused"])
+        with self._database.read() as connection:
+            lists = find_lists(connection, run.id, run.list_id)
+            full = FullList(run.id, run.account_id, lists, profile, run.source, run.created_at)
+            missing = check_missing(connection, full)
+        self._counters = {"missing": 0, **self._counters}
+        if profile.missing == "keep" or run.dry_run:
+            self._counters["missing"] += missing
+            return
+        after: int | None = 0
+        while after is not None:
+            self._check_going_on()
+            after = self._end_some_missing(full, after)
+
+    def _end_some_missing(self, full: FullList, after: int) -> int | None:
+        """End a batch of subscriptions after a recipient's; return the last one of it, None when none were left."""
+        now, most = datetime.now(UTC), self._chunk_rows
+        with self._database.write() as connection:
+            ended = unsubscribe_missing(connection, full, now, after=after, most=most)
+            if ended is None:
+                return None
+            counters = self._counters | {"missing": self._counters["missing"] + ended.people}
+            if not _runs.renew(connection, self._run.id, self._owner, counters=counters):
+                raise LeaseLost
+        self._counters = counters
+        return ended.last_id
 
     def _commit(self, chunk: Chunk, batch: Batch, encoding: str) -> None:
         for _attempt in range(_CONFLICT_ATTEMPTS):
@@ -306,11 +355,18 @@ class _Import:
     def _commit_once(self, chunk: Chunk, batch: Batch, encoding: str) -> dict[str, Any]:
         with self._database.write() as connection:
             merged = self._merge(connection, chunk)
-            refused = [*batch.errors, *chunk.refused, *chunk.forgotten]
-            counters = _add_counts(self._counters, merged, batch, refused, chunk.noted)
-            self._record_errors(connection, [*refused, *chunk.noted], encoding)
+            refused = [*batch.errors, *chunk.refused, *chunk.forgotten, *chunk.left_out]
+            noted = [*chunk.noted, *chunk.repeated]
+            counters = _add_counts(self._counters, merged, batch, refused, noted)
+            self._record_errors(connection, [*refused, *noted], encoding)
+            self._bytes_done = min(self._bytes_done + _measure(batch), self._run.size)
             # A chunk that was committed shows that the import can be done, so attempts count from here again.
-            position = {"rows_done": batch.position, "counters": counters, "attempts": 1}
+            position = {
+                "rows_done": batch.position,
+                "bytes_done": self._bytes_done,
+                "counters": counters,
+                "attempts": 1,
+            }
             if not _runs.renew(connection, self._run.id, self._owner, **position):
                 raise LeaseLost
         return counters
@@ -320,9 +376,13 @@ class _Import:
             return chunk.merge(connection, datetime.now(UTC))
         trial = connection.begin_nested()
         try:
-            return chunk.merge(connection, datetime.now(UTC))
+            counts = chunk.merge(connection, datetime.now(UTC))
+            met = find_met(connection, self._run.id)
         finally:
             trial.rollback()
+        # What was merged is undone; whom the file has met must be known all the same to its end.
+        keep_met(connection, self._run.id, met)
+        return counts
 
     def _record_errors(self, connection: Connection, errors: list[RowError], encoding: str) -> None:
         if errors:
@@ -344,8 +404,21 @@ class _Import:
         self, state: str, code: str | None = None, text: str | None = None, *, source: Source | None = None
     ) -> None:
         """Give the sender what is his, then end the run: in this order, so that a crash in between repeats it."""
+        ending = ImportEnding(
+            storage=self._storage,
+            account=self._account,
+            run=self._run,
+            profile=self._plan.profile,
+            field_numbers=self._field_numbers(),
+            state=state,
+            code=code,
+            text=text,
+            counters=self._counters,
+            source=source,
+        )
         try:
-            self._hand_back(state, code, text, source, datetime.now(UTC))
+            with self._database.read() as connection:
+                ending.hand_back(connection, datetime.now(UTC))
         except OSError as error:
             # The rows are in; only the files have to wait for room. That must not count as a failed attempt.
             log.error("import_not_handed_back", import_id=self._run.id, error=type(error).__name__)
@@ -356,42 +429,9 @@ class _Import:
         with self._database.write() as connection:
             if not _runs.finish(connection, self._run.id, self._owner, state, **values):
                 raise LeaseLost
+            if self._run.feed_id is not None:
+                tell_ended(connection, ending.describe(), self._plan.default_list)
         log.info("import_ended", import_id=self._run.id, state=state, code=code, rows=self._counters["total"])
-
-    def _hand_back(
-        self, state: str, code: str | None, text: str | None, source: Source | None, finished: datetime
-    ) -> None:
-        run = self._run
-        with self._database.read() as connection:
-            refused = self._refused_rows(connection, source)
-            if run.feed_id is not None:
-                folder = connection.execute(select(feed.c.folder).where(feed.c.id == run.feed_id)).scalar_one()
-                result = {
-                    "import": run.number,
-                    "file": run.file_name,
-                    "state": state,
-                    "error_code": code,
-                    "error_text": text,
-                    "counters": self._counters,
-                    "started_at": describe_instant(run.started_at),
-                    "finished_at": describe_instant(finished),
-                }
-                place = self._storage.home(self._account.number) / folder
-                outcome = FileOutcome(place, run.file_name, run.spool_name, state != "failed", result, refused)
-                hand_back(self._storage, outcome)
-            elif run.source == "command-line" and refused is not None:
-                target = Path(run.file_name + ERRORS_SUFFIX)
-                write_refused_rows(self._storage, run.spool_name, target, refused)
-
-    def _refused_rows(self, connection: Connection, source: Source | None) -> RefusedRows | None:
-        if not isinstance(source, CsvRows) or not (self._counters["refused"] or self._counters["noted"]):
-            return None
-        columns = (import_error.c.line, import_error.c.code, import_error.c.text, import_error.c.raw)
-        query = select(*columns).where(import_error.c.import_id == self._run.id).order_by(import_error.c.line)
-        rows = connection.execution_options(yield_per=1000).execute(query)
-        return RefusedRows(
-            source.header, source.separator, source.encoding, self._plan.profile.quote, (tuple(row) for row in rows)
-        )
 
 
 def _read_plan(connection: Connection, run: Row[Any]) -> ImportPlan:
@@ -408,6 +448,31 @@ def _read_plan(connection: Connection, run: Row[Any]) -> ImportPlan:
     )
 
 
+def _is_repair(source: Source) -> bool:
+    """Tell whether a file is one of refused rows that came back, which holds some people and not everybody."""
+    if not isinstance(source, CsvRows):
+        return False
+    first = source.header.partition(source.separator)[0]
+    return count_reserved([first.strip().strip('"')]) > 0
+
+
+def _check_identified(refused: dict[str, int]) -> None:
+    """Refuse to say who is missing while it is not known whom some rows are about.
+
+    Raises:
+        FileRefused: `refused-rows`.
+    """
+    unknown = sum(count for code, count in refused.items() if code not in _IDENTIFIED)
+    if unknown:
+        text = f"{unknown:,} rows were refused, so it is not known who is missing. Nobody was unsubscribed."
+        raise FileRefused("refused-rows", text)
+
+
+def _measure(batch: Batch) -> int:
+    """Return about how many bytes of the file the records of a batch are."""
+    return sum(len(row.raw) for row in batch.rows) + sum(len(error.raw) for error in batch.errors)
+
+
 def _add_counts(
     counters: dict[str, Any], merged: MergeCounts, batch: Batch, refused: list[RowError], noted: list[RowError]
 ) -> dict[str, Any]:
@@ -422,48 +487,3 @@ def _add_counts(
 
 def _count_codes(before: dict[str, int], errors: list[RowError]) -> dict[str, int]:
     return dict(Counter(before) + Counter(error.code for error in errors))
-
-
-def import_result(connection: Connection, import_id: int) -> ImportResult:
-    """Return what is known of an import.
-
-    Raises:
-        UnknownImport: there is none with this id.
-    """
-    found = _results(connection, import_run.c.id == import_id)
-    if not found:
-        raise UnknownImport(f"There is no import {import_id}.")
-    return found[0]
-
-
-def list_imports(connection: Connection, account_id: int | None = None, *, limit: int = 100) -> list[ImportResult]:
-    """Return the newest imports, of one account or of all, newest first."""
-    condition = import_run.c.account_id == account_id if account_id is not None else true()
-    return _results(connection, condition, limit=limit)
-
-
-def _results(connection: Connection, condition: ColumnElement[bool], limit: int = 1) -> list[ImportResult]:
-    query = (
-        select(
-            import_run.c.id,
-            import_run.c.number,
-            account.c.number.label("account_number"),
-            mailing_list.c.number.label("list_number"),
-            import_run.c.source,
-            import_run.c.file_name,
-            import_run.c.state,
-            import_run.c.counters,
-            import_run.c.error_code,
-            import_run.c.error_text,
-            import_run.c.created_at,
-            import_run.c.started_at,
-            import_run.c.finished_at,
-        )
-        .join(account, account.c.id == import_run.c.account_id)
-        .join(mailing_list, mailing_list.c.id == import_run.c.list_id)
-        .where(condition)
-        .order_by(import_run.c.id.desc())
-        .limit(limit)
-    )
-    results = [ImportResult(**row) for row in connection.execute(query).mappings()]
-    return [replace(result, counters=empty_counters() | result.counters) for result in results]

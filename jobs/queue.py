@@ -16,10 +16,11 @@ from sqlalchemy import ColumnElement, Connection, and_, select
 from audience.numbers import take_number
 from db.tables import arrival, import_run
 from exchange.profiles import Profile
+from jobs.bundles import first_start, release_bundle
 from jobs.feeds import Feed
 from jobs.storage import Storage, sync_directory
 
-ImportState = Literal["prepared", "queued", "running", "completed", "failed", "skipped"]
+ImportState = Literal["prepared", "queued", "running", "completed", "failed", "skipped", "cancelled"]
 UNFINISHED: Sequence[ImportState] = ("queued", "running")
 
 
@@ -43,6 +44,10 @@ class ImportRequest:
     arrival_id: int | None = None
     dry_run: bool = False
     """Do everything except keeping it."""
+    not_before: datetime | None = None
+    """When it may begin; None: at once."""
+    bundle: str | None = None
+    bundle_place: int | None = None
 
 
 def enqueue_import(connection: Connection, request: ImportRequest, *, state: ImportState = "queued") -> int:
@@ -61,6 +66,9 @@ def enqueue_import(connection: Connection, request: ImportRequest, *, state: Imp
             size=request.size,
             sha256=request.sha256,
             dry_run=request.dry_run,
+            not_before=request.not_before,
+            bundle=request.bundle,
+            bundle_place=request.bundle_place,
             state=state,
             counters={},
             created_at=datetime.now(UTC),
@@ -124,7 +132,15 @@ def _is_prepared(account_id: int, source: str) -> ColumnElement[bool]:
 
 
 def enqueue_arrival(
-    connection: Connection, feed: Feed, *, key: str, name: str, size: int, sha256: str, reason: str
+    connection: Connection,
+    feed: Feed,
+    *,
+    key: str,
+    name: str,
+    size: int,
+    sha256: str,
+    reason: str,
+    door: str | None = None,
 ) -> int:
     """Record an uploaded file that was judged complete, and its import; return the import's id.
 
@@ -137,12 +153,15 @@ def enqueue_arrival(
         size: in bytes.
         sha256: of the content, hexadecimal.
         reason: why it was judged complete, for people.
+        door: by which it came, see `db.exchange.arrival`.
     """
     known = select(import_run.c.id).join(arrival, arrival.c.id == import_run.c.arrival_id).where(arrival.c.key == key)
     import_id = connection.execute(known).scalar_one_or_none()
     if import_id is not None:
         return int(import_id)
-    arrival_id = record_arrival(connection, feed, key=key, name=name, size=size, complete=True, reason=reason)
+    arrival_id = record_arrival(
+        connection, feed, key=key, name=name, size=size, complete=True, reason=reason, door=door
+    )
     request = ImportRequest(
         account_id=feed.account_id,
         list_id=feed.list_id,
@@ -154,12 +173,25 @@ def enqueue_arrival(
         sha256=sha256,
         feed_id=feed.id,
         arrival_id=arrival_id,
+        not_before=first_start(connection, feed, datetime.now(UTC)),
+        bundle=feed.profile.bundle,
+        bundle_place=feed.profile.bundle_place if feed.profile.bundle is not None else None,
     )
-    return enqueue_import(connection, request)
+    queued = enqueue_import(connection, request)
+    release_bundle(connection, feed.account_id, feed.profile.bundle, datetime.now(UTC))
+    return queued
 
 
 def record_arrival(
-    connection: Connection, feed: Feed, *, key: str, name: str, size: int, complete: bool, reason: str
+    connection: Connection,
+    feed: Feed,
+    *,
+    key: str,
+    name: str,
+    size: int,
+    complete: bool,
+    reason: str,
+    door: str | None = None,
 ) -> int:
     """Record the verdict on an uploaded file; return the record's id. The arguments are those of `enqueue_arrival`."""
     inserted = connection.execute(
@@ -171,6 +203,7 @@ def record_arrival(
             size=size,
             complete=complete,
             reason=reason,
+            door=door,
             at=datetime.now(UTC),
         )
     )

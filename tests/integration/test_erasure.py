@@ -23,12 +23,22 @@ from audience.erasure import (
     suppressed_among,
 )
 from audience.errors import AddressForgotten, AudienceError, InvalidAddress, UnknownRecipient
+from audience.events import (
+    MailEvent,
+    MailEventKind,
+    SmsEvent,
+    SmsStatus,
+    add_sending,
+    append_mail_events,
+    append_sms_events,
+)
 from audience.history import Cause, Subject, record_profile
 from audience.lists import MailingList, add_group, add_list, find_list
 from audience.recipients import describe_reason, find_recipients, read_address
+from audience.selections import Selection
 from audience.status_rules import SUBSCRIBE, UNSUBSCRIBE, Channel, Reason
 from audience.subscriptions import Address, change_state, parse_address, update_profile
-from audience.unsubscribed import UnsubscribedFilter, select_unsubscribed
+from audience.unsubscribed import select_unsubscribed
 from audience.webhooks import WebhookSettings, add_webhook
 from db.engine import Database
 from db.tables import (
@@ -88,6 +98,19 @@ def add_person(database: Database, mailings: list[MailingList], email: str, mobi
     return recipient_id
 
 
+def add_events(world: World) -> None:
+    """Add an opened e-mail and a delivered text message."""
+    now, list_id = datetime.now(UTC), world.lists[0].id
+    with world.database.write() as connection:
+        sent = add_sending(
+            connection, world.account.id, list_id, channel=Channel.EMAIL, message_number=1, subject="Offers"
+        )
+        whom = (list_id, sent.id, world.recipient_id)
+        opened = MailEvent(*whom, EMAIL, MailEventKind.OPENED, now, now, ip_address="192.0.2.7")
+        append_mail_events(connection, world.account.id, [opened])
+        append_sms_events(connection, world.account.id, [SmsEvent(*whom, MOBILE, SmsStatus.DELIVERED, now, now)])
+
+
 def add_refused(database: Database, account_id: int, list_id: int, rows: list[bytes]) -> int:
     now = datetime.now(UTC)
     values = {"account_id": account_id, "list_id": list_id, "number": 1, "source": "ftp", "file_name": "daily.csv"}
@@ -126,6 +149,7 @@ def all_text(world: World) -> Iterator[str]:
 def test_nothing_of_the_person_is_left_in_any_table(world: World) -> None:
     with world.database.write() as connection:
         connection.execute(update(notification).values(state="delivered", answer_text=f"Thanks, {EMAIL}"))
+    add_events(world)
     add_refused(
         world.database,
         world.account.id,
@@ -274,7 +298,7 @@ def test_who_is_not_known_cannot_be_forgotten(world: World) -> None:
 def test_an_export_has_no_row_for_who_was_forgotten(world: World) -> None:
     world.erase()
     with world.database.read() as connection:
-        query = select_unsubscribed(UnsubscribedFilter(account_id=world.account.id), ["email", "list"])
+        query = select_unsubscribed(Selection(account_id=world.account.id), ["email", "list"])
         assert connection.execute(query).all() == []
 
 

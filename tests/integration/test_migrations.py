@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -19,17 +20,21 @@ from audience.status_rules import SUBSCRIBE, UNSUBSCRIBE, Channel, Reason, State
 from audience.subscriptions import Cause, ProfileChange, change_state, parse_address
 from db.engine import Database
 from db.migration import is_current, migrate
-from db.tables import account, account_counter, api_user, history, metadata
+from db.tables import account, account_counter, api_user, export_run, history, metadata
+from jobs.export_runs import run_next_export
+from jobs.exports import ExportSettings, add_export, request_run
+from jobs.leases import name_owner
+from jobs.storage import Storage
 
 LATEST_BUT_ONE = "0001"
 
 
-def _go_back(database: Database) -> None:
+def _go_back(database: Database, revision: str = LATEST_BUT_ONE) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(db.__file__).parent / "migrations"))
     with database.write() as connection:
         config.attributes["connection"] = connection
-        command.downgrade(config, LATEST_BUT_ONE)
+        command.downgrade(config, revision)
 
 
 def test_migrated_tables_are_the_declared_ones(database: Database) -> None:
@@ -86,3 +91,28 @@ def test_older_database_is_upgraded_and_keeps_its_rows(database: Database) -> No
     assert inspect(database.engine).has_table("access_key")
     with database.read() as connection:
         assert connection.execute(select(account.c.number)).scalars().all() == [1]
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_an_export_whose_file_has_its_name_is_delivered_after_the_upgrade(
+    database: Database, storage: Storage, state: str
+) -> None:
+    with database.write() as connection:
+        owner = add_account(connection, 7, password="secret")
+        export_id = add_export(connection, owner, "unsubscribers", ExportSettings(folder="export/daily"))
+        run_id = request_run(connection, export_id)
+        request_run(connection, export_id)
+        named = {"state": state, "file_name": "a.csv", "rows": 1, "started_at": datetime(2026, 1, 1, tzinfo=UTC)}
+        connection.execute(export_run.update().where(export_run.c.id == run_id).values(**named, attempts=1))
+    _go_back(database, "0003")
+    (storage.exports / f"{run_id}.ready").write_text("written before")
+    migrate(database)
+    with database.write() as connection:
+        runs = connection.execute(select(export_run).order_by(export_run.c.id)).all()
+        assert [run.files for run in runs] == [["export/daily/a.csv"], None]
+        connection.execute(export_run.delete().where(export_run.c.id != run_id))
+        connection.execute(export_run.update().values(lease_owner="elsewhere:1:0", lease_until=runs[0].started_at))
+    assert run_next_export(database, storage, name_owner())
+    folder = storage.home(7) / "export" / "daily"
+    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("a.csv", "written before")]
+    assert list(storage.exports.iterdir()) == []
