@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exchange.errors import FileRefused, RowRefused
-from exchange.profiles import ROLES, Profile
+from exchange.profiles import ROLES, Key, Profile
 from exchange.rows import SourceRow
 
 COLUMNS_MOST = 1000
@@ -24,7 +24,12 @@ RESERVED = ("error_line", "error_code", "error_text")
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_KEYS = ("email", "mobile", "number")
+KEY_ROLES: Mapping[Key, tuple[tuple[str, ...], str]] = {
+    "email": (("email", "mobile", "number"), "an e-mail address or a mobile number"),
+    "mobile": (("mobile", "number"), "a mobile number"),
+    "external": (("external",), "an external id"),
+}
+"""Columns of which a file must have one, by what tells whom a row is about; and how that is called."""
 _ACCEPTED = f"Accepted are {', '.join(ROLES)}, the number or name of a field, or an empty cell to skip the column."
 
 
@@ -33,10 +38,12 @@ class Layout:
     """Where the parts of a row stand in its cells; absent ones at -1, an empty cell appended to each row."""
 
     width: int
+    """Cells of a row, `constants` included."""
     email: int = -1
     mobile: int = -1
     prefix: int = -1
     number: int = -1
+    external: int = -1
     list: int = -1
     group: int = -1
     group_name: int = -1
@@ -46,6 +53,8 @@ class Layout:
     clear: bool = False
     """Empty cells clear the stored value."""
     encoding: str = field(default="utf-8", kw_only=True)
+    constants: tuple[str, ...] = field(default=(), kw_only=True)
+    """Cells that are not in the file and the same in each row; they are appended before `read`."""
 
     def read(self, line: int, raw: str, cells: Sequence[str]) -> SourceRow:
         """Map the cells of one record.
@@ -56,7 +65,7 @@ class Layout:
         if len(cells) != self.width:
             raise RowRefused("columns", f"The row has {len(cells)} cells instead of {self.width}.")
         if not "".join(cells).isprintable():
-            self._check_characters(cells)
+            self.check_characters(cells)
         stripped = [*map(str.strip, cells), ""]
         if len(raw) > EMAIL_LENGTH:
             self._check_lengths(stripped)
@@ -78,10 +87,17 @@ class Layout:
             group_name,
             stripped[self.status],
             values,
+            stripped[self.external],
+            (),
         )
         return tuple.__new__(SourceRow, parts)
 
-    def _check_characters(self, cells: Sequence[str]) -> None:
+    def check_characters(self, cells: Sequence[str]) -> None:
+        """Refuse a row with characters that text does not have.
+
+        Raises:
+            RowRefused: `encoding` or `control-character`.
+        """
         for column, cell in enumerate(cells, 1):
             if _SURROGATE.search(cell):
                 raise RowRefused("encoding", f"Column {column} has bytes that are not {self.encoding}.")
@@ -124,26 +140,18 @@ def recognise_columns(
     """
     if len(cells) > COLUMNS_MOST:
         raise FileRefused("too-many-columns", f"The file has {len(cells):,} columns; {COLUMNS_MOST:,} are allowed.")
-    names = _name_roles(profile, field_numbers)
-    places: dict[str, int] = {}
-    for position, cell in enumerate(cells):
-        role = names.get(cell.strip().lower())
-        if role is None:
-            raise FileRefused("unknown-column", f"{_describe_column(position, cell)} {_ACCEPTED}")
-        if role in places:
-            raise FileRefused(
-                "column-twice", f"Columns {places[role] + 1} and {position + 1} of the file both mean {role}."
-            )
-        if role:
-            places[role] = position
-    if not any(key in places for key in _KEYS):
-        raise FileRefused("no-key-column", "No column holds an e-mail address or a mobile number.")
+    places = _place_columns(cells, name_roles(profile, field_numbers))
+    keys, called = KEY_ROLES[profile.key]
+    if not any(key in places for key in keys):
+        raise FileRefused("no-key-column", f"No column holds {called}.")
+    constants = _place_constants(places, len(cells), profile, field_numbers)
     return Layout(
-        width=len(cells),
+        width=len(cells) + len(constants),
         **{role: places.pop(role, -1) for role in ROLES},
         fields=tuple(places.items()),
         clear=profile.empty_values == "clear",
         encoding=encoding,
+        constants=constants,
     )
 
 
@@ -155,13 +163,47 @@ def count_reserved(cells: Sequence[str]) -> int:
     return count
 
 
-def _name_roles(profile: Profile, field_numbers: Mapping[str, str]) -> dict[str, str]:
-    """Return what each accepted header cell means; where names clash, the later entries below win."""
+def _place_columns(cells: Sequence[str], names: Mapping[str, str]) -> dict[str, int]:
+    """Return the position of each role and field."""
+    places: dict[str, int] = {}
+    for position, cell in enumerate(cells):
+        role = names.get(cell.strip().lower())
+        if role is None:
+            raise FileRefused("unknown-column", f"{_describe_column(position, cell)} {_ACCEPTED}")
+        if role in places:
+            raise FileRefused(
+                "column-twice", f"Columns {places[role] + 1} and {position + 1} of the file both mean {role}."
+            )
+        if role:
+            places[role] = position
+    return places
+
+
+def _place_constants(
+    places: dict[str, int], width: int, profile: Profile, field_numbers: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return the cells to append for what no column has, and give them their positions."""
+    numbers = set(field_numbers.values())
+    appended: list[str] = []
+    for target, value in profile.constants.items():
+        if target not in ROLES and target not in numbers:
+            raise FileRefused(
+                "unknown-column", f"The profile has a value for field {target[:20]}, which is none of the account."
+            )
+        if target not in places:
+            places[target] = width + len(appended)
+            appended.append(value)
+    return tuple(appended)
+
+
+def name_roles(profile: Profile, field_numbers: Mapping[str, str]) -> dict[str, str]:
+    """Return what each accepted header cell means, in lower case; where names clash, the later entries below win."""
     numbers = set(field_numbers.values())
     names = {name.strip().lower(): number for name, number in field_numbers.items()}
     names.update({number: number for number in numbers})
     names.update({role: role for role in ROLES})
     names["e-mail"] = "email"
+    names["external_id"] = "external"
     for name, role in profile.column_names.items():
         if role in numbers or role in ROLES or not role:
             names[name.strip().lower()] = role

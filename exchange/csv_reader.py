@@ -6,7 +6,6 @@ first line is known as a header even where the profile says that files have none
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
@@ -16,12 +15,14 @@ from itertools import islice
 from typing import BinaryIO
 
 from exchange.batching import gather_batches
-from exchange.columns import Layout, count_reserved, recognise_columns
+from exchange.columns import RESERVED, Layout, count_reserved, recognise_columns
+from exchange.conversions import ReadRow, prepare_reading
 from exchange.csv_records import Record, RecordReader, recognise_separator
 from exchange.encodings import TextEncoding, open_text, recognise_encoding
 from exchange.errors import FileRefused, RowRefused
 from exchange.profiles import Profile
 from exchange.rows import Batch, RowError, SourceRow
+from exchange.trailers import match_trailer
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,14 @@ class CsvRows:
         """Read records in order; see `RowSource.batches`.
 
         Batches end at multiples of `size`, wherever the reading began. Rows are refused with the codes
-        `columns`, `encoding`, `control-character`, `value-too-long` and `quote`.
+        `columns`, `encoding`, `control-character`, `value-too-long` and `quote`, and those of
+        `exchange.transforms.CellRefused`.
         """
         opening = self._opening
         with self._open_stream() as stream, closing(_read_records(stream, opening.dialect, self._profile)) as records:
             deque(islice(records, skip + bool(opening.header)), maxlen=0)
-            yield from gather_batches(map(partial(_read_row, opening.layout.read), records), size, skip)
+            read = prepare_reading(opening.layout, self._profile)
+            yield from gather_batches(map(partial(_read_row, read), records), size, skip)
 
     @cached_property
     def _opening(self) -> _Opening:
@@ -127,8 +130,10 @@ def check_trailer(stream: BinaryIO, profile: Profile) -> None:
         stream: seekable; it is left open, at its start.
         profile: its `trailer` may leave out the group `rows`; then only the line itself is looked for.
 
+    A file of refused rows has no trailer, see `is_error_rows`; if it got one, that has to be true.
+
     Raises:
-        FileRefused: `trailer-missing`, `trailer-count` or `encoding`.
+        FileRefused: `trailer-missing`, `trailer-count`, `trailer-pattern` or `encoding`.
     """
     dialect = recognise_dialect(stream, profile)
     text = open_text(stream, dialect.encoding)
@@ -139,13 +144,37 @@ def check_trailer(stream: BinaryIO, profile: Profile) -> None:
         count += 1
     text.detach()
     stream.seek(0)
-    match = re.fullmatch(profile.trailer, last.strip())
-    if match is None:
+    found_groups = match_trailer(profile.trailer, last)
+    if found_groups is None and is_error_rows(stream, profile):
+        return
+    if found_groups is None:
         raise FileRefused("trailer-missing", "The last line is not the agreed trailer; the file may have been cut.")
-    announced = match.groupdict().get("rows")
+    announced = found_groups.get("rows")
     found = max(0, count - 1 - header)
     if announced is not None and not _equals(announced, found):
         raise FileRefused("trailer-count", f"The trailer announces {announced[:20]} rows; the file has {found}.")
+
+
+def is_error_rows(stream: BinaryIO, profile: Profile) -> bool:
+    """Tell whether a file begins as one of refused rows does, which comes back repaired and without a trailer.
+
+    Where a file holds everybody (mode `full`) none is taken for one, since nothing would show that it was cut.
+
+    Args:
+        stream: seekable; it is left open, at its start.
+        profile: of the folder that the file is in.
+
+    Raises:
+        FileRefused: `encoding`.
+    """
+    if profile.mode == "full":
+        return False
+    dialect = recognise_dialect(stream, profile)
+    text = open_text(stream, dialect.encoding)
+    _, _, cells, _ = next(iter(RecordReader(text, dialect.separator, dialect.quote)), (0, "", [], None))
+    text.detach()
+    stream.seek(0)
+    return tuple(cell.strip().lower() for cell in cells[: len(RESERVED)]) == RESERVED
 
 
 def _equals(digits: str, number: int) -> bool:
@@ -171,11 +200,11 @@ def _drop_trailer(records: Iterator[Record], trailer: str) -> Iterator[Record]:
         if held is not None:
             yield held
         held = record
-    if held is not None and not re.fullmatch(trailer, held[1].strip()):
+    if held is not None and match_trailer(trailer, held[1]) is None:
         yield held
 
 
-def _read_row(read: Callable[[int, str, list[str]], SourceRow], record: Record) -> SourceRow | RowError:
+def _read_row(read: ReadRow, record: Record) -> SourceRow | RowError:
     line, raw, cells, fault = record
     if fault is not None:
         return RowError(line, *fault, raw)

@@ -6,6 +6,7 @@ The csv module parses. What it lacks is here: records that never end are given u
 from __future__ import annotations
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -27,6 +28,9 @@ SEPARATORS = (";", ",", "|", "\t")
 
 _SAMPLE_LINES = 20
 
+_SEPARATOR_LINE = re.compile(rf'"?sep=([{re.escape("".join(SEPARATORS))}])"?[\r\n]*', re.IGNORECASE)
+"""What spreadsheet programs write in front of a header to say what separates the cells."""
+
 csv.field_size_limit(RECORD_LENGTH)  # otherwise a field of 128 KiB would raise in the middle of a record
 
 Fault = tuple[str, str]
@@ -44,7 +48,7 @@ class _OpenQuoteError(Exception):
 
 
 class RecordReader:
-    """The records of a CSV text in order; blank lines are none.
+    """The records of a CSV text in order; blank lines are none, nor is a first line that only tells the separator.
 
     Args:
         text: opened with untranslated line ends.
@@ -65,7 +69,7 @@ class RecordReader:
 
     def __iter__(self) -> Iterator[Record]:
         again, read_line, separator, quote = self._again, self._read_line, self._separator, self._quote
-        number = 1
+        number = 1 + self._skip_separator_line()
         while line := again.popleft() if again else read_line():
             if quote in line or len(line) > RECORD_LENGTH:
                 raw, cells, fault, count = self._read_specially(line)
@@ -74,6 +78,13 @@ class RecordReader:
             if len(cells) > 1 or raw.strip():
                 yield number, raw, cells, fault
             number += count
+
+    def _skip_separator_line(self) -> bool:
+        line = self._read_line()
+        if _SEPARATOR_LINE.fullmatch(line):
+            return True
+        self._again.append(line)
+        return False
 
     def _read_specially(self, line: str) -> tuple[str, list[str], Fault | None, int]:
         """Read the record that begins with a line; return it and its count of lines."""
@@ -146,9 +157,11 @@ def parse_lines(lines: Iterable[str], separator: str, quote: str, *, strict: boo
 def recognise_separator(text: TextIO, quote: str) -> str:
     """Find the separator: the one that cuts the first record into most cells, and the next ones into as many.
 
-    A text of one column gets the first of `SEPARATORS`.
+    A text of one column gets the first of `SEPARATORS`, and one whose first line is `sep=` and a separator gets that.
     """
-    lines = (text.readline(RECORD_LENGTH // _SAMPLE_LINES) for _ in range(_SAMPLE_LINES))
+    lines = [text.readline(RECORD_LENGTH // _SAMPLE_LINES) for _ in range(_SAMPLE_LINES)]
+    if told := _SEPARATOR_LINE.fullmatch(lines[0]):
+        return told[1]
     sample = [line for line in lines if line.strip()]
     return max(SEPARATORS, key=lambda separator: _rate_separator(sample, separator, quote))
 

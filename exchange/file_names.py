@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 
-from exchange.date_patterns import compile_date_pattern
+from exchange.date_patterns import compile_date_pattern, describe_date, make_date
+from exchange.linear_patterns import LinearPattern
+from exchange.profiles import NameMatch
 
 DEFAULT_PATTERN = "{type}_{date:yyyyMMddHHmmss}.csv"
 
 NAME_LENGTH = 200
 """Most bytes of a name in UTF-8, which leaves room for suffixes within the 255 of file systems."""
 
-_TOKENS = ("type", "account", "id")
+_TOKENS = ("type", "account", "id", "list")
 _TOKEN = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
+_DATE = re.compile(r"\{date:([^{}]*)\}")
+_PLACE = "\ue000"
+"""Stands for a date in a pattern while the rest of it is translated; private, hence not printable."""
+_MISPLACED = "a date cannot stand at that place of a pattern of file names"
+_GROUP = re.compile(r"date([0-9]+)_(\w+)")
+_Shape = Callable[[str], Mapping[str, str] | None]
+"""Returns the named groups of a name that fits."""
 _TEMPORARY = (".part", ".tmp", ".temp", ".filepart", ".uploading", ".crdownload", ".partial", "~")
 
 
@@ -23,9 +33,9 @@ def render_name(pattern: str, *, values: Mapping[str, str], at: datetime) -> str
     """Make the name of an export.
 
     Args:
-        pattern: text with `{type}`, `{account}`, `{id}` and `{date:PATTERN}`, the last one described in
+        pattern: text with `{type}`, `{account}`, `{id}`, `{list}` and `{date:PATTERN}`, the last one described in
             `exchange.date_patterns`.
-        values: what stands for the first three.
+        values: what stands for the others; those without a value are not known.
         at: the date, already in the time zone wanted.
 
     Raises:
@@ -43,13 +53,41 @@ def render_name(pattern: str, *, values: Mapping[str, str], at: datetime) -> str
     if re.search("[{}]", _TOKEN.sub("", pattern)):
         raise ValueError("a brace in the file name has no partner")
     name = _TOKEN.sub(fill, pattern)
-    _check_name(name)
+    check_name(name)
     return name
 
 
-def matches(pattern: str, name: str) -> bool:
-    """Tell whether a shell-style pattern fits a file name, in any case."""
-    return fnmatchcase(name.lower(), pattern.lower())
+def matches(pattern: str, name: str, kind: NameMatch = "glob") -> bool:
+    """Tell whether a pattern fits a file name as a whole, in any case.
+
+    Args:
+        pattern: a shell's or a regular expression (RE2), in both `{date:PATTERN}` for any date there is, described in
+            `exchange.date_patterns`; its parts have a fixed width.
+        name: a regular expression fits none of more than `NAME_LENGTH` bytes.
+        kind: of the pattern.
+
+    Raises:
+        ValueError: the pattern cannot be used.
+    """
+    return _read_name(pattern, name, kind) is not None
+
+
+def find_date(pattern: str, name: str, kind: NameMatch = "glob") -> datetime | None:
+    """Return the first date in a name, None when the name does not fit or its pattern has no date.
+
+    The arguments and what is raised are those of `matches`.
+    """
+    dates = _read_name(pattern, name, kind)
+    return dates[0] if dates else None
+
+
+def check_pattern(pattern: str, kind: NameMatch) -> None:
+    """See whether a pattern can be used.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    _compile(pattern, kind)
 
 
 def is_temporary(name: str) -> bool:
@@ -57,10 +95,76 @@ def is_temporary(name: str) -> bool:
     return name.startswith(".") or name.lower().endswith(_TEMPORARY)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Check that a name is a safe one of one file.
+
+    Raises:
+        ValueError: it is not; the text says why.
+    """
     if not name or name.startswith("."):
         raise ValueError("a file name must not be empty or begin with a dot")
     if re.search(r"[/\\]", name) or not name.isprintable():
         raise ValueError("a file name must not have path separators or control characters")
     if len(name.encode()) > NAME_LENGTH:
         raise ValueError(f"a file name must not be longer than {NAME_LENGTH} bytes")
+
+
+def _read_name(pattern: str, name: str, kind: NameMatch) -> list[datetime] | None:
+    """Return the dates in a name, None when it does not fit."""
+    groups = _compile(pattern, kind)(name)
+    if groups is None:
+        return None
+    dates: dict[int, dict[str, str]] = {}
+    for group, digits in groups.items():
+        if (found := _GROUP.fullmatch(group)) and digits:
+            dates.setdefault(int(found[1]), {})[found[2]] = digits
+    try:
+        return [make_date(dates[number]) for number in sorted(dates)]
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _compile(pattern: str, kind: NameMatch) -> _Shape:
+    if not pattern or not pattern.isprintable():
+        raise ValueError("a pattern of file names must not be empty or have control characters")
+    dates = [describe_date(found, f"date{number}_") for number, found in enumerate(_DATE.findall(pattern))]
+    return _compile_regex(pattern, dates) if kind == "regex" else _compile_glob(pattern, dates)
+
+
+def _compile_glob(pattern: str, dates: list[str]) -> _Shape:
+    shape = translate(_DATE.sub(_PLACE, pattern).lower())
+    try:
+        compiled = re.compile(_put_dates(shape, dates), re.IGNORECASE)
+    except re.error:
+        raise ValueError(_MISPLACED) from None
+    _check_dates(dates, compiled.groupindex)
+
+    def read(name: str) -> Mapping[str, str] | None:
+        match = compiled.match(name.lower())
+        return match.groupdict() if match is not None else None
+
+    return read
+
+
+def _compile_regex(pattern: str, dates: list[str]) -> _Shape:
+    compiled = LinearPattern(_put_dates(_DATE.sub(_PLACE, pattern), dates), ignore_case=True)
+    _check_dates(dates, compiled.group_names)
+
+    def read(name: str) -> Mapping[str, str] | None:
+        short = len(name.encode("utf-8", "surrogateescape")) <= NAME_LENGTH
+        return compiled.match_whole(name) if short else None
+
+    return read
+
+
+def _put_dates(shape: str, dates: list[str]) -> str:
+    first, *rest = shape.split(_PLACE)
+    return first + "".join(date + piece for date, piece in zip(dates, rest, strict=True))
+
+
+def _check_dates(dates: list[str], groups: Collection[str]) -> None:
+    """Refuse dates that stand where nothing can, such as between brackets."""
+    found = {int(match[1]) for group in groups if (match := _GROUP.fullmatch(group))}
+    if found != set(range(len(dates))):
+        raise ValueError(_MISPLACED)

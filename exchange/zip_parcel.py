@@ -24,7 +24,15 @@ DIRECTORY_MOST = 1 << 20
 """Most bytes of the archive's directory, which is read into memory at once; a security limit."""
 
 _SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
-_NESTED = (*_SIGNATURES, b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07")
+_NESTED = (
+    *_SIGNATURES,
+    b"\x1f\x8b",
+    b"7z\xbc\xaf\x27\x1c",
+    b"Rar!\x1a\x07",
+    b"\xfd7zXZ\x00",
+    b"\x28\xb5\x2f\xfd",
+    *(b"BZh%d1AY&SY" % level for level in range(1, 10)),
+)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
 _BUFFER_SIZE = 1 << 16

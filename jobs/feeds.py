@@ -10,17 +10,27 @@ from pathlib import PurePosixPath
 from sqlalchemy import ColumnElement, Connection, exists, select
 
 from audience.accounts import Account
-from audience.errors import ListBusy
+from audience.addresses import normalise_email
+from audience.errors import InvalidAddress, ListBusy
 from audience.list_changes import delete_list
 from audience.lists import MailingList, add_list, find_list
-from db.tables import feed, import_run, mailing_list
+from db.tables import feed, import_run, mailing_list, transfer
+from exchange.errors import InvalidProfile
+from exchange.profile_checks import check_profile
 from exchange.profiles import Profile
+from jobs.missing_files import forgive_passed
 from jobs.storage import Storage
 
 IMPORT_FOLDER = "import"
-OUTCOME_FOLDERS = ("processed", "failed", "incomplete")
+REPORTS_FOLDER = "reports"
+"""Made where the profile asks for tables of results."""
+OUTCOME_FOLDERS = ("processed", "failed", "incomplete", REPORTS_FOLDER)
 """Folders inside a feed's folder that the server puts files into; uploads into them are refused."""
 _GOING_ON = ("prepared", "queued", "running")
+
+
+class FeedInUse(Exception):
+    """A feed cannot be removed yet."""
 
 
 class InvalidFolder(Exception):
@@ -88,8 +98,10 @@ def set_feed(connection: Connection, storage: Storage, account: Account, folder:
 
     Raises:
         InvalidFolder: the folder is not `import/<list number>` or below it, or is a server's own folder.
+        InvalidProfile: the profile says what cannot be done.
         UnknownList: the account has no list of that number.
     """
+    _check(profile)
     folder, number = parse_folder(folder)
     mailing = find_list(connection, account.id, number)
     here = (feed.c.account_id == account.id) & (feed.c.folder == folder)
@@ -97,10 +109,36 @@ def set_feed(connection: Connection, storage: Storage, account: Account, folder:
     if connection.execute(feed.update().where(here).values(**values)).rowcount == 0:
         now = datetime.now(UTC)
         connection.execute(feed.insert().values(account_id=account.id, folder=folder, created_at=now, **values))
-    storage.prepare_home(account.number, *(f"{folder}/{name}" for name in OUTCOME_FOLDERS))
+    names = [name for name in OUTCOME_FOLDERS if name != REPORTS_FOLDER or "table" in profile.acknowledgements]
+    storage.prepare_home(account.number, *(f"{folder}/{name}" for name in names))
     found = find_feed(connection, account.id, folder)
     assert found is not None
+    forgive_passed(connection, found.id, profile, account.zone)
     return found
+
+
+def remove_feed(connection: Connection, found: Feed) -> None:
+    """Take a folder's profile away: it stays, with what is in it, but nothing is taken in there any more.
+
+    Imports that wait go on; they have the profile as it was.
+
+    Raises:
+        FeedInUse: files of a partner's server are fetched into it.
+    """
+    # Held, so that no transfer into it can be added meanwhile.
+    connection.execute(select(feed.c.id).where(feed.c.id == found.id).with_for_update())
+    if connection.execute(select(transfer.c.id).where(transfer.c.feed_id == found.id).limit(1)).first() is not None:
+        raise FeedInUse(f"Files of a partner's server are fetched into {found.folder}; remove that first.")
+    connection.execute(feed.update().where(feed.c.id == found.id).values(list_id=None))
+
+
+def _check(profile: Profile) -> None:
+    check_profile(profile)
+    if profile.contact is not None:
+        try:
+            normalise_email(profile.contact)
+        except InvalidAddress as error:
+            raise InvalidProfile("contact", str(error)) from None
 
 
 def parse_folder(folder: str) -> tuple[str, int]:

@@ -6,7 +6,7 @@ import pytest
 
 from exchange.columns import Layout, count_reserved, recognise_columns
 from exchange.errors import FileRefused, RowRefused
-from exchange.profiles import Profile
+from exchange.profiles import Key, Profile
 
 FIELDS = {"first name": "1", "city": "2", "email": "9"}
 VENDOR = Profile(column_names={"111": "email", " Cellulare ": "mobile", "note": "", "zip": "2", "bad": "nonsense"})
@@ -27,6 +27,8 @@ VENDOR = Profile(column_names={"111": "email", " Cellulare ": "mobile", "note": 
         ("111;note;NOTE;zip", Layout(4, email=0, fields=(("2", 3),))),
         ("error_line;Error_Code;error_text;email", Layout(4, email=3)),
         ("email;9", Layout(2, email=0, fields=(("9", 1),))),
+        ("external_id;email", Layout(2, external=0, email=1)),
+        ("External;1;email", Layout(3, external=0, email=2, fields=(("1", 1),))),
     ],
 )
 def test_header_is_understood(header: str, expected: Layout) -> None:
@@ -50,6 +52,7 @@ def test_header_is_understood(header: str, expected: Layout) -> None:
         ("email;2;city", "column-twice", "Columns 2 and 3 of the file both mean 2"),
         ("email;e-mail", "column-twice", "Columns 1 and 2"),
         ("1;2;prefix", "no-key-column", "No column holds"),
+        ("external;1", "no-key-column", "No column holds an e-mail address or a mobile number."),
         (";" * 5000, "too-many-columns", "5,001 columns"),
     ],
 )
@@ -59,6 +62,25 @@ def test_header_is_refused(header: str, code: str, words: str) -> None:
     assert refusal.value.code == code
     assert words in refusal.value.text
     assert "ann@" not in refusal.value.text
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad", "called"),
+    [
+        ("mobile", ["mobile"], ["email", "external"], "a mobile number"),
+        ("mobile", ["prefix", "number"], ["prefix"], "a mobile number"),
+        ("external", ["external"], ["email", "mobile"], "an external id"),
+    ],
+)
+def test_the_key_needs_its_column(key: Key, good: list[str], bad: list[str], called: str) -> None:
+    assert recognise_columns(good, Profile(key=key), {}).width == len(good)
+    with pytest.raises(FileRefused, match=f"No column holds {called}"):
+        recognise_columns(bad, Profile(key=key), {})
+
+
+def test_external_id_is_read() -> None:
+    layout = recognise_columns(["external_id", "email"], Profile(key="external"), {})
+    assert layout.read(1, "", [" A-1 ", ""]).external == "A-1"
 
 
 def test_a_thousand_columns_are_allowed() -> None:
@@ -84,7 +106,7 @@ def test_row_is_mapped() -> None:
     header = ["email", "list", "group", "group_name", "status", "1", "2", ""]
     cells = [" a@example.com ", "7", "1,2", "News", "1", " Ann\t", " ", "skipped"]
     keep = recognise_columns(header, Profile(), FIELDS).read(5, "raw", cells)
-    assert keep == (5, "raw", "a@example.com", "", "7", "1,2", "News", "1", {"1": "Ann"})
+    assert keep == (5, "raw", "a@example.com", "", "7", "1,2", "News", "1", {"1": "Ann"}, "", ())
     clear = recognise_columns(header, Profile(empty_values="clear"), FIELDS).read(5, "raw", cells)
     assert clear.fields == {"1": "Ann", "2": ""}
 
