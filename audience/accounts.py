@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import Connection, Select, Table, bindparam, select
+from sqlalchemy import Connection, Select, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from audience.errors import AlreadyExists, AudienceError, InvalidName, UnknownAccount
 from audience.numbers import take_number
 from audience.passwords import hash_password
-from db.tables import account, account_host, api_user, ftp_user
+from db.tables import account, account_host, api_user
 
 DEFAULT_TIME_ZONE = "Europe/Rome"
 API_USER_PREFIXES = ("m", "a")
@@ -116,7 +116,7 @@ def find_account(connection: Connection, number: int) -> Account:
     Raises:
         UnknownAccount: there is none.
     """
-    row = connection.execute(_accounts().where(account.c.number == number)).one_or_none()
+    row = connection.execute(select_accounts().where(account.c.number == number)).one_or_none()
     if row is None:
         raise UnknownAccount(f"There is no account {number}.")
     return Account(*row)
@@ -124,12 +124,12 @@ def find_account(connection: Connection, number: int) -> Account:
 
 def load_account(connection: Connection, account_id: int) -> Account:
     """Return the account with this internal id, which must exist."""
-    return Account(*connection.execute(_accounts().where(account.c.id == account_id)).one())
+    return Account(*connection.execute(select_accounts().where(account.c.id == account_id)).one())
 
 
 def accounts_of_server(connection: Connection) -> list[Account]:
     """Return all accounts by number."""
-    return [Account(*row) for row in connection.execute(_accounts().order_by(account.c.number))]
+    return [Account(*row) for row in connection.execute(select_accounts().order_by(account.c.number))]
 
 
 def set_account_state(connection: Connection, account_id: int, state: AccountState) -> None:
@@ -213,53 +213,29 @@ def hosts_of(connection: Connection, account_id: int) -> list[str]:
 
 def find_api_login(connection: Connection, user: str) -> Login | None:
     """Return what is needed to check an API user's password; None when the user is unknown."""
-    return _find_login(connection, _API_LOGIN, user)
+    row = connection.execute(_API_LOGIN, {"user": user}).one_or_none()
+    return Login(Account(*row[:5]), row[5], row[6]) if row is not None else None
 
 
-def add_ftp_user(connection: Connection, account_id: int, name: str, *, password: str) -> None:
-    """Add a virtual FTP user, who sees the home of the account and nothing else.
-
-    Raises:
-        AlreadyExists: the name is taken, in whichever account.
-        InvalidName: the name is empty, longer than 64 characters or has other than printable ASCII without spaces.
-    """
-    if not (0 < len(name) <= 64 and name.isascii() and name.isprintable() and " " not in name):
-        raise InvalidName("An FTP user name has 1 to 64 printable ASCII characters and no space.")
-    values = {"account_id": account_id, "name": name, "password_hash": hash_password(password)}
-    try:
-        connection.execute(ftp_user.insert().values(**values, created_at=datetime.now(UTC)))
-    except IntegrityError:
-        raise AlreadyExists(f"FTP user {name} exists already.") from None
-
-
-def find_ftp_login(connection: Connection, user: str) -> Login | None:
-    """Return what is needed to check an FTP user's password; None when the user is unknown."""
-    return _find_login(connection, _FTP_LOGIN, user)
-
-
-def _accounts() -> Select[*tuple[Any, ...]]:
+def select_accounts() -> Select[*tuple[Any, ...]]:
+    """Return the query for all accounts, whose first five columns make an `Account`."""
     return select(account.c.id, account.c.number, account.c.name, account.c.time_zone, account.c.state)
 
 
-def _select_login(users: Table) -> Select[*tuple[Any, ...]]:
-    return (
-        _accounts()
-        .add_columns(users.c.id, users.c.password_hash)
-        .join_from(account, users, users.c.account_id == account.c.id)
-        .where(users.c.name == bindparam("user"))
-    )
+def select_active_ids() -> Select[int]:
+    """Return the query for the ids of the accounts that are served."""
+    return select(account.c.id).where(account.c.state == "active")
 
 
 # Asked before every call, so made once: making them takes longer than asking them.
-_API_LOGIN = _select_login(api_user)
-_FTP_LOGIN = _select_login(ftp_user)
+_API_LOGIN = (
+    select_accounts()
+    .add_columns(api_user.c.id, api_user.c.password_hash)
+    .join_from(account, api_user, api_user.c.account_id == account.c.id)
+    .where(api_user.c.name == bindparam("user"))
+)
 _BY_HOST = (
-    _accounts()
+    select_accounts()
     .join_from(account, account_host, account_host.c.account_id == account.c.id)
     .where(account_host.c.host == bindparam("host"))
 )
-
-
-def _find_login(connection: Connection, query: Select[*tuple[Any, ...]], user: str) -> Login | None:
-    row = connection.execute(query, {"user": user}).one_or_none()
-    return Login(Account(*row[:5]), row[5], row[6]) if row is not None else None

@@ -4,8 +4,11 @@ pyftpdlib reports an upload as received however it ended, so the end of the data
 is, strongest first: a manifest or trailer, an announced size (ALLO), a rename, a marker, and at last a control
 connection that is still alive at the end of the data and goes on, or stays silent for the quiet time.
 
-One case stays open with the rule "connection": a client that closes the data connection too early, politely, and
-then quits. It looks exactly like the whole of a shorter file; only the other rules can tell.
+Over SFTP and SCP the end of a file is said and not guessed: by CLOSE, or by the last byte after all those announced.
+
+One case stays open with the rule "connection": a client that ends its data too early, politely, by closing the FTP
+data connection and going on, or the SFTP file. It looks exactly like the whole of a shorter file; only the other
+rules can tell.
 """
 
 from __future__ import annotations
@@ -22,10 +25,15 @@ class Ending(Enum):
     END = "The client closed the data connection."
     RESET = "The data connection was reset."
     CONTROL_LOST = "The control connection was closed before the end of the data."
+    LOST = "The connection ended before the client closed the file."
+    UNREADABLE = "The client could not read the whole of its file."
+    GAPS = "Parts in the middle of the file never came."
     ABORTED = "The client aborted the transfer."
     TIMED_OUT = "No data came for too long."
     QUIT = "The client quit before the end of the data."
     STOPPED = "The server was stopped during the transfer."
+    CUT = "The data connection ended without the closing message of TLS."
+    OVER_QUOTA = "The home folder would hold more than it may."
     DISK_FULL = "Not enough space."
     DISK_FAILED = "The server could not store the file."
 
@@ -103,17 +111,27 @@ def judge_renamed(rule: CompletenessRule, evidence: Evidence) -> Verdict:
 class Arrival:
     """One upload, from the end of its data to the verdict."""
 
-    def __init__(self, rule: CompletenessRule | None, announced: int | None = None, kept_because: str = "") -> None:
+    def __init__(
+        self,
+        rule: CompletenessRule | None,
+        announced: int | None = None,
+        kept_because: str = "",
+        *,
+        said: str = "",
+    ) -> None:
         """Begin before the first byte.
 
         Args:
             rule: of the folder's profile; None for a file that is only kept.
             announced: size in bytes that an ALLO command named.
             kept_because: why the file is never imported, or not under this name; a sentence for the client.
+            said: how the protocol lets a client say that its file is whole, a sentence for people; empty for one
+                that knows only the end of the data.
         """
         self._rule = rule
         self._kept_because = kept_because
         self._announced = announced
+        self._said = said
         self._sized = False
         self._watched = False
 
@@ -127,12 +145,14 @@ class Arrival:
         """
         if ending is Ending.DISK_FULL:
             return Verdict(Step.DISCARD, ending.value, "452 Not enough space.")
+        if ending is Ending.OVER_QUOTA:
+            return Verdict(Step.DISCARD, ending.value, f"552 {ending.value}")
         if ending is Ending.DISK_FAILED:
             return Verdict(Step.PUT_ASIDE, ending.value, "451 The file could not be stored.")
         if ending is not Ending.END:
             return _put_aside(ending.value)
         if self._announced is not None and self._announced not in (size, received):
-            return _put_aside(f"{received} bytes came, but ALLO announced {self._announced}.")
+            return _put_aside(f"{received} bytes came, but {self._announced} were announced.")
         self._sized = self._announced is not None
         return Verdict(Step.SYNC)
 
@@ -145,10 +165,11 @@ class Arrival:
         """
         if self._rule == "marker":
             return self._judge_marker(alive, evidence)
-        if self._rule == "trailer":
+        # A file of refused rows that comes back has none, and is judged as where nothing was agreed.
+        if self._rule == "trailer" and evidence is not Evidence.NONE:
             return _answered(_FOUND[evidence])
-        if self._sized and self._rule in ("connection", "size"):
-            return _answered(Verdict(Step.ADOPT, "It has the size that ALLO announced."))
+        if (self._said or self._sized) and self._rule in ("connection", "size", "trailer"):
+            return _answered(Verdict(Step.ADOPT, self._said or "It has the size that ALLO announced."))
         if not alive:
             return _put_aside(CONTROL_DIED)
         return self._judge_living()
@@ -166,6 +187,8 @@ class Arrival:
             return _answered(_FOUND[evidence])
         if not alive:
             return _put_aside(CONTROL_DIED)
+        if evidence is Evidence.MARKER_EMPTY and self._said:
+            return _answered(_FOUND[evidence])
         if evidence is Evidence.MARKER_EMPTY:
             # A marker that came first and says nothing about the data proves no more than the connection does.
             return self._watch()

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import structlog
@@ -48,6 +49,12 @@ class Bridge:
         with suppress(BlockingIOError):
             self._sender.send(b"\0")
 
+    def ask(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run a function on the loop soon, from any thread; the future gets what it returns or raises."""
+        answer: Future[T] = Future()
+        self.call(_answer, answer, partial(function, *args, **kwargs))
+        return answer
+
     def _finish(self, then: Callable[[Future[T]], None], future: Future[T]) -> None:
         self.outstanding -= 1
         then(future)
@@ -78,3 +85,12 @@ class Bridge:
             self._ioloop.unregister(self._fileno)
         self._receiver.close()
         self._sender.close()
+
+
+def _answer(answer: Future[T], call: Callable[[], T]) -> None:
+    if not answer.set_running_or_notify_cancel():
+        return
+    try:
+        answer.set_result(call())
+    except Exception as error:
+        answer.set_exception(error)

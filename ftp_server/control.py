@@ -7,7 +7,6 @@ in line, so that pipelining clients see the same order as patient ones.
 
 from __future__ import annotations
 
-import re
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -16,13 +15,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
-from pyftpdlib.handlers import FTPHandler
-from pyftpdlib.handlers.ftp.control import proto_cmds
+from OpenSSL import SSL
+from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
 
-from audience.accounts import Login
-from ftp_server.accounts import Outcome
+from audience.ftp_users import FtpRights, FtpUser
+from ftp_server.admission import RateLimiter
+from ftp_server.gate import Outcome
 from ftp_server.homes import Home, Rights
-from ftp_server.names import Refused, check_path
+from ftp_server.names import Refused, check_path, read_name
+from ftp_server.transfer import DataConnection, SecureDataConnection
+from ftp_server.visits import Visit
 
 if TYPE_CHECKING:
     from ftp_server.ftp import Door
@@ -33,18 +35,25 @@ T = TypeVar("T")
 _HTTP_METHODS = frozenset(("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "PATCH", "TRACE"))
 _URGENT = ("ABOR", "STAT", "QUIT")
 _MAX_WAITING = 1000
-_OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]")
+_LOGGING_IN = frozenset(("USER", "PASS"))
+_OPENING_DATA = frozenset(("PASV", "EPSV", "PORT", "EPRT"))
+_READING = frozenset(("RETR", "XSHA256"))
+_WRITING = frozenset(["STOR", "STOU", "APPE", "ALLO", "DELE", "RNFR", "RNTO", "MKD", "XMKD", "RMD", "XRMD", "MFMT"])
 _BUSY = "451 The server cannot do that at the moment; try again later."
 
 
-class ControlConnection(FTPHandler):  # type: ignore[misc]
+class ControlConnection(TLS_FTPHandler):  # type: ignore[misc]
     """One client, as far as commands in general go."""
 
     abstracted_fs = Home
     authorizer = Rights()
-    proto_cmds = {name: about for name, about in proto_cmds.items() if name != "SITE CHMOD"}  # noqa: RUF012
+    proto_cmds = {  # noqa: RUF012
+        **{name: about for name, about in TLS_FTPHandler.proto_cmds.items() if name != "SITE CHMOD"},
+        "XSHA256": {"perm": None, "auth": True, "arg": True, "help": "Syntax: XSHA256 <SP> path [start [end]]."},
+    }
 
     username: str
+    ac_in_buffer: bytes
     _in_buffer: list[bytes]
 
     def __init__(self, conn: socket.socket, server: Any, ioloop: Any = None) -> None:
@@ -56,24 +65,101 @@ class ControlConnection(FTPHandler):  # type: ignore[misc]
         self.masquerade_address = options.masquerade_address
         if options.passive_ports is not None:
             self.passive_ports = range(options.passive_ports[0], options.passive_ports[1] + 1)
-        self.login: Login | None = None
+        self.login: FtpUser | None = None
+        self.visit: Visit | None = None
         self._busy = False
+        self._counted = False
         self._waiting: deque[bytes] = deque()
         super().__init__(conn, server, ioloop)
-        if self.connected:
-            self.call_later(options.login_seconds, self._end_login)
+        if not self.connected:
+            return
+        self._counted = self.door.admission.connect(self.remote_ip)
+        self._extra_feats = ["AUTH TLS", "PBSZ", "PROT", "XSHA256"]
+        contexts = self.door.certificates.contexts()
+        self.ssl_context, self.data_context = contexts.control, contexts.data
+        self.call_later(options.login_seconds, self._end_login)
+
+    @classmethod
+    def get_ssl_context(cls) -> None:
+        """Have none of the class: each session asks for the certificate that is in force."""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether commands come under TLS."""
+        return bool(self._ssl_established)
+
+    @property
+    def limiter(self) -> RateLimiter | None:
+        """What slows down the transfers of the user."""
+        return self.door.admission.limiter(self.login) if self.login is not None else None
+
+    # Coming and going
+
+    def handle(self) -> None:
+        """Greet the client, with implicit TLS after the handshake; or send it away."""
+        if self.server.implicit and self._counted:
+            self.secure_connection(self.ssl_context)
+        elif self._counted:
+            super().handle()
+        else:
+            log.warning("ftp_connection_refused")
+            self.respond("421 Too many connections or failed logins from your address.")
+            self.close_when_done()
+
+    def handle_ssl_established(self) -> None:
+        """Greet a client that came with implicit TLS; its data is protected unless it says otherwise."""
+        if self.server.implicit:
+            self._pbsz = self._prot = True
+            super().handle()
+
+    def handle_error(self) -> None:
+        """Close without the closing message of TLS, which may be what failed."""
+        self._error = True
+        FTPHandler.handle_error(self)
+
+    def close(self) -> None:
+        """End the session."""
+        if not self._closed:
+            self._leave()
+            if self._counted:
+                self._counted = False
+                self.door.admission.disconnect(self.remote_ip)
+            super().close()
+
+    def flush_account(self) -> None:
+        """Forget who was logged in."""
+        self._leave()
+        super().flush_account()
+
+    def _leave(self) -> None:
+        if self.login is not None:
+            self.door.admission.leave(self.login.id)
+            self.login = None
+        if self.visit is not None:
+            self.visit.end()
+            self.visit = None
+
+    def end(self) -> None:
+        """End the session of a user who is not what it was when it logged in."""
+        log.warning("session_revoked", user=self.username)
+        self.respond("421 The user was changed; log in again.")
+        self.close()
+
+    def count_bytes(self, received: int, sent: int) -> None:
+        """Count what a data connection moved."""
+        if self.visit is not None:
+            self.visit.count(received=received, sent=sent)
+
+    def on_file_sent(self, _file: str) -> None:
+        """Count a file that was sent to its end."""
+        if self.visit is not None:
+            self.visit.count_file(sent=True)
 
     # Commands, one after the other
 
     def decode(self, bytes: bytes) -> str:
-        """Read a line as UTF-8 (RFC 2640), or as Latin-1 when it cannot be that, as older clients send it.
-
-        Overlong UTF-8, which means to hide a character, becomes a replacement character, which no name may have.
-        """
-        try:
-            return bytes.decode("utf-8")
-        except UnicodeDecodeError:
-            return bytes.decode("utf-8", "replace") if _OVERLONG.search(bytes) else bytes.decode("latin-1")
+        """Read a line as names are read."""
+        return read_name(bytes)
 
     def found_terminator(self) -> None:
         line = b"".join(self._in_buffer)
@@ -151,14 +237,69 @@ class ControlConnection(FTPHandler):  # type: ignore[misc]
         """Take note of a command before it is obeyed.
 
         Raises:
-            Refused: it cannot be obeyed now.
+            Refused: it cannot be obeyed now, or not by this user.
         """
+        options = self.door.options
+        if command in _LOGGING_IN and options.require_tls and not self.encrypted:
+            raise Refused("530 Begin with AUTH TLS: logging in needs TLS here.")
+        if self._demands_protection():
+            if command in _OPENING_DATA and not self._prot:
+                raise Refused("521 Data connections have to be protected here: send PBSZ 0 and PROT P.")
+            if command == "PROT" and argument.upper() == "C":
+                # Else a connection that was opened for protected data would serve for data in the open.
+                raise Refused("521 Data connections have to be protected here.")
+        if self.login is not None:
+            _check_rights(self.login.rights, command)
+
+    def _demands_protection(self) -> bool:
+        return self.door.options.require_protection or (self.login is not None and self.login.rights.requires_tls)
 
     def _check_argument(self, cmd: str, arg: str) -> None:
         if arg and self.authenticated and self.proto_cmds.get(cmd, {}).get("perm"):
             check_path(arg.partition(" ")[2] if cmd == "MFMT" else arg, self.fs.cwd)
 
+    # TLS
+
+    def ftp_AUTH(self, line: str) -> None:
+        """Begin TLS (RFC 4217 section 4); only before logging in, so that nobody stays logged in across it.
+
+        What came before the handshake came in the open, from whomever, and is not obeyed after it.
+        """
+        if self.authenticated:
+            raise Refused("503 Use AUTH before you log in.")
+        super().ftp_AUTH(line)
+        if isinstance(self.socket, SSL.Connection):
+            if self.ac_in_buffer or self._in_buffer or self._waiting:
+                log.warning("ftp_commands_before_handshake")
+            self.ac_in_buffer = b""
+            self._in_buffer = []
+            self._in_buffer_len = 0
+            self._waiting.clear()
+            self.username = ""
+
+    @property
+    def dtp_handler(self) -> type[DataConnection]:
+        """Which kind of data connection comes next."""
+        return SecureDataConnection if self._prot else DataConnection
+
     # Logging in
+
+    def ftp_USER(self, line: str) -> None:
+        """Take the name; who needs TLS is told so before the password follows."""
+        if self.encrypted:
+            super().ftp_USER(line)
+        else:
+            self.pause()
+            self.door.gate.ask_tls(line, self.remote_ip, partial(self._take_user, line))
+
+    def _take_user(self, name: str, demands_tls: bool) -> None:
+        if self._closed:
+            return
+        if demands_tls:
+            self.respond("530 This user has to log in with TLS: begin with AUTH TLS.")
+        else:
+            super().ftp_USER(name)
+        self.resume()
 
     def ftp_PASS(self, line: str) -> None:
         """Check a password without holding up anyone else."""
@@ -169,29 +310,46 @@ class ControlConnection(FTPHandler):  # type: ignore[misc]
         else:
             user, self.username = self.username, ""
             self.pause()
-            self.door.gate.check(user, line, self.remote_ip, partial(self._logged_in, user))
+            then = partial(self._logged_in, user)
+            self.door.gate.check(user, line, self.remote_ip, then, encrypted=self.encrypted)
 
     def _logged_in(self, user: str, outcome: Outcome) -> None:
+        login = outcome.login
+        if login is None:
+            if not self._closed:
+                self.call_later(outcome.delay, self._refuse_login, outcome.text)
+            return
         if self._closed:
+            self.door.admission.leave(login.id)
             return
-        if outcome.login is None:
-            self.call_later(outcome.delay, self._refuse_login)
-            return
-        self.login = outcome.login
+        self.login = login
+        self.visit = Visit(login, "ftps" if self.encrypted else "ftp")
+        self.authorizer = Rights(may_read=login.rights.may_read, may_write=login.rights.may_write)
         self.username = user
-        home = self.door.storage.home(outcome.login.account.number).resolve()
+        home = self.door.storage.home(login.account.number).resolve()
         self.handle_auth_success(str(home), "", "Login successful.")
         self.resume()
 
-    def _refuse_login(self) -> None:
+    def _refuse_login(self, text: str) -> None:
         self.attempted_logins += 1
-        self.respond("530 Authentication failed.")
+        self.respond(f"530 {text}")
         if self.attempted_logins >= self.max_login_attempts:
             self.close_when_done()
         else:
             self.resume()
 
     def _end_login(self) -> None:
-        if not self.authenticated:
+        if self.authenticated:
+            return
+        if self._ssl_accepting:
+            self.close()
+        else:
             self.respond("421 Log in sooner.")
             self.close_when_done()
+
+
+def _check_rights(rights: FtpRights, command: str) -> None:
+    if command in _READING and not rights.may_read:
+        raise Refused("550 You may not read files here.")
+    if command in _WRITING and not rights.may_write:
+        raise Refused("550 You may not store or change files here.")

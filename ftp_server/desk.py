@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,11 +22,13 @@ from audience.accounts import Account
 from db.engine import Database
 from ftp_server.arrival import MANIFEST_DIFFERS, Ending, Evidence, Step, Verdict, judge_marked, judge_renamed
 from ftp_server.bridge import Bridge
-from ftp_server.evidence import find_evidence, marker_path
-from ftp_server.journal import Note, Standing, remove_note, sync_note, write_note
+from ftp_server.claims import Claim, claim_upload, record_claim, secure_claim, spool_claim
+from ftp_server.evidence import find_evidence
+from ftp_server.journal import Door, Note, Standing, remove_note, sync_note, write_note
+from ftp_server.markers import put_marker_aside, waits_for_marker
 from ftp_server.metrics import UPLOADS
-from ftp_server.names import Role, marked_name
-from ftp_server.records import Adopted, record_complete, record_incomplete
+from ftp_server.names import Place, Refused, Role, marked_name
+from ftp_server.records import Adopted, record_incomplete
 from ftp_server.uploads import Destination, Upload, ending_of, put_aside
 from jobs.feeds import OUTCOME_FOLDERS, Feed
 from jobs.storage import Storage, sync_directory, sync_file
@@ -52,18 +54,6 @@ class Link(Protocol):
 
     def watch(self, upload: Upload) -> None:
         """Report the next command, the end of the quiet time or the end of the connection to `Desk.decide`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A visible file that was judged complete."""
-
-    key: str
-    inode: int
-    account: int
-    feed: Feed
-    target: Path
-    reason: str
 
 
 class Desk:
@@ -97,10 +87,11 @@ class Desk:
         self._ioloop = ioloop
         self._watched: dict[Path, Upload] = {}
         self._marked: set[Path] = set()
+        self._retried: dict[Path, Claim] = {}
 
     def end(self, upload: Upload, ending: Ending, link: Link) -> None:
         """Judge an upload whose data has ended; the reply goes to its link."""
-        if self.stopping and ending is Ending.CONTROL_LOST:
+        if self.stopping and ending in (Ending.CONTROL_LOST, Ending.LOST):
             ending = Ending.STOPPED
         verdict = upload.arrival.data_ended(upload.close(ending), upload.size, upload.received)
         if verdict.step is Step.SYNC:
@@ -115,20 +106,58 @@ class Desk:
             return
         del self._watched[upload.path]
         if verdict.step is Step.ADOPT:
-            self._adopt(_claim(upload, verdict.reason))
+            self._adopt(claim_upload(upload, verdict.reason))
         else:
             self._put_aside(upload, verdict.reason)
 
     def is_watched(self, target: Path) -> bool:
-        """Tell whether a file is shown whose verdict depends on its control connection."""
-        return target in self._watched
+        """Tell whether a file is shown whose verdict is not carried out: it hangs on a connection, or has to wait."""
+        return target in self._watched or target in self._retried
 
     def forget(self, target: Path) -> None:
-        """Drop the watch over a file that its sender deletes."""
+        """Drop the watch over a file that its sender deletes, or renames.
+
+        Raises:
+            Refused: 450, an import was promised that only this name leads to.
+        """
+        try:
+            self._secure(target)
+        except OSError:
+            raise Refused("450 The file is about to be imported; try again later.") from None
         upload = self._watched.pop(target, None)
         if upload is not None:
             upload.arrival.renamed()
             remove_note(self._storage, upload.key)
+
+    def adopt_found(
+        self,
+        account: Account,
+        feed: Feed,
+        path: Path,
+        door: Door,
+        reason: str,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Import a visible file that came by other means than an upload, exactly as if one had been judged complete.
+
+        Nothing happens when the file is gone, is a link, is being judged already, or has an import.
+
+        Args:
+            account: whose home it is.
+            feed: of its folder.
+            path: where it stands.
+            door: by which it came.
+            reason: why it is complete, for people.
+            then: called when the import is in the queue, or nothing is to be done.
+        """
+        found = path.lstat() if path.is_file() and not path.is_symlink() else None
+        known = path in self._watched or path in self._marked or path in self._retried
+        if found is None or found.st_nlink > 1 or known:
+            if then is not None:
+                then()
+            return
+        destination = Destination(account, Place(feed.folder, path.name), path, feed, door)
+        self._adopt(self._claim_visible(destination, found.st_ino, reason), then)
 
     # After the data has ended
 
@@ -167,7 +196,7 @@ class Desk:
         if verdict.step is Step.WATCH:
             self._watched[upload.path] = upload
         elif verdict.step is Step.ADOPT:
-            self._adopt(_claim(upload, verdict.reason))
+            self._adopt(claim_upload(upload, verdict.reason))
         job = partial(_sync_shown, self._storage, upload.path.parent, upload.key)
         self._bridge.submit(self._pool, job, lambda future: self._shown(upload, verdict, link, future))
 
@@ -189,6 +218,7 @@ class Desk:
     def _make_way(self, destination: Destination) -> None:
         """Put aside a file that has not been imported yet and whose name is taken over by another."""
         target = destination.target
+        self._secure(target, moves=True)
         upload = self._watched.pop(target, None)
         if upload is not None:
             upload.arrival.renamed()
@@ -206,7 +236,7 @@ class Desk:
             return
         if destination.role is Role.MARKER:
             target = target.with_name(marked_name(feed.profile, target.name))
-        if target in self._marked or not _waits_for_marker(feed, target):
+        if target in self._marked or not waits_for_marker(feed, target):
             answer(reply)
             return
         self._marked.add(target)
@@ -229,7 +259,7 @@ class Desk:
             answer(reply)
             return
         verdict = judge_marked(future.result())
-        place = Destination(destination.account, destination.place.beside(target.name), target, feed)
+        place = replace(destination, place=destination.place.beside(target.name), target=target)
         if verdict.step is Step.ADOPT:
             claim = self._claim_visible(place, target.stat().st_ino, verdict.reason)
             self._adopt(claim, lambda: answer("226 Transfer complete; accepted for import."))
@@ -269,6 +299,7 @@ class Desk:
     def _renamed(self, source: Path, destination: Destination, evidence: Evidence, answer: Answer) -> None:
         claim: Claim | None = None
         try:
+            self._secure(source)
             verdict = self._judge_renamed(source, destination, evidence)
             self._make_way(destination)
             if verdict.step is Step.ADOPT:
@@ -314,39 +345,37 @@ class Desk:
         assert destination.feed is not None
         key, place, account = uuid4().hex, destination.place, destination.account.number
         rule = destination.feed.profile.completeness
-        write_note(self._storage, key, Note(account, place.folder, place.name, inode, rule, "complete"))
-        return Claim(key, inode, account, destination.feed, destination.target, reason)
+        note = Note(account, place.folder, place.name, inode, rule, "complete", destination.door)
+        write_note(self._storage, key, note)
+        return Claim(key, inode, account, destination.feed, destination.target, reason, destination.door)
 
     def _adopt(self, claim: Claim, then: Callable[[], None] | None = None) -> None:
+        if self._retried.get(claim.target) is claim:
+            del self._retried[claim.target]
         try:
-            there = self._spool(claim)
+            there = spool_claim(self._storage, claim)
         except OSError as error:
             self._adopt_later(claim, error)
             there = False
         if there:
-            job = partial(
-                record_complete, self._database, self._storage, claim.feed, claim.key, claim.target.name, claim.reason
-            )
+            job = partial(record_claim, self._database, self._storage, claim)
             self._bridge.submit(self._record_pool, job, lambda future: self._adopted(claim, then, future))
         elif then is not None:
             then()
 
-    def _spool(self, claim: Claim) -> bool:
-        """Link a complete file into the spool; False when it is gone, by other hands than a partner's."""
-        spooled = self._storage.imports / claim.key
-        if spooled.exists():
-            return True
-        if not claim.target.is_file() or claim.target.stat().st_ino != claim.inode:
-            log.warning("upload_vanished", account=claim.account, feed=claim.feed.id)
-            remove_note(self._storage, claim.key)
-            return False
-        spooled.hardlink_to(claim.target)
-        use_up_marker(claim.feed, claim.target)
-        return True
+    def _secure(self, target: Path, *, moves: bool = False) -> None:
+        """Have a file in the spool before its name goes, when an import was promised and has to wait.
+
+        Raises:
+            OSError: it cannot be.
+        """
+        if target in self._retried:
+            secure_claim(self._storage, self._retried[target], moves=moves)
 
     def _adopt_later(self, claim: Claim, error: BaseException) -> None:
         # The note, and the link in the spool when there is one, outlive this process too.
         log.error("upload_not_recorded", account=claim.account, feed=claim.feed.id, error=type(error).__name__)
+        self._retried[claim.target] = claim
         self._ioloop.call_later(RETRY_SECONDS, self._adopt, claim)
 
     def _adopted(self, claim: Claim, then: Callable[[], None] | None, future: Future[Adopted]) -> None:
@@ -405,8 +434,8 @@ class Desk:
             if then is not None:
                 then()
             return
-        name = destination.place.name
-        job = partial(record_incomplete, self._database, destination.feed, key, name, size, reason)
+        name, door = destination.place.name, destination.door
+        job = partial(record_incomplete, self._database, destination.feed, key, name, size, reason, door)
         self._bridge.submit(self._record_pool, job, done)
 
 
@@ -421,30 +450,6 @@ def _sync_and_examine(upload: Upload) -> Evidence:
 def _sync_shown(storage: Storage, folder: Path, key: str) -> None:
     sync_directory(folder)
     sync_note(storage, key)
-
-
-def _waits_for_marker(feed: Feed, target: Path) -> bool:
-    return target.is_file() and target.stat().st_nlink == 1 and marker_path(feed.profile, target).is_file()
-
-
-def use_up_marker(feed: Feed, target: Path) -> None:
-    """Remove the marker of a file that is being imported, so that it does not stand for the next of this name."""
-    if feed.profile.completeness == "marker":
-        marker_path(feed.profile, target).unlink(missing_ok=True)
-
-
-def put_marker_aside(feed: Feed | None, target: Path) -> None:
-    """Move the marker of a file that it does not fit to where the file goes."""
-    if feed is not None and feed.profile.completeness == "marker":
-        marker = marker_path(feed.profile, target)
-        if marker.is_file():
-            put_aside(marker, marker)
-
-
-def _claim(upload: Upload, reason: str) -> Claim:
-    destination = upload.destination
-    assert destination.feed is not None
-    return Claim(upload.key, upload.inode, destination.account.number, destination.feed, upload.path, reason)
 
 
 def _count(verdict: str, upload: Upload, reason: str) -> None:

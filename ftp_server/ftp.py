@@ -18,11 +18,17 @@ from pyftpdlib.servers import FTPServer
 
 from db.engine import Database
 from db.tables import heartbeat
-from ftp_server.accounts import Gate, LoginLimits, Throttle
+from ftp_server.accounts import LoginLimits, Throttle
+from ftp_server.admission import Admission, DoorLimits
 from ftp_server.bridge import Bridge
+from ftp_server.certificates import CertificateFiles, Certificates, make_certificate, own_certificate
 from ftp_server.desk import Desk
+from ftp_server.gate import Gate
 from ftp_server.recovery import recover
+from ftp_server.scanning import Scanner
 from ftp_server.session import Session
+from ftp_server.sftp import SftpDoor, SftpOptions
+from ftp_server.user_watch import UserWatch
 from jobs.leases import name_owner
 from jobs.storage import Storage
 
@@ -30,6 +36,7 @@ log = structlog.get_logger()
 
 ROLE = "ftp"
 HEARTBEAT_SECONDS = 5.0
+USER_WATCH_SECONDS = 3.0
 STOP_SECONDS = 30.0
 _ACCEPT_PAUSE_SECONDS = 1.0
 
@@ -52,13 +59,27 @@ class FtpOptions:
     max_connections: int = 512
     """Sockets of clients, control and data together; a security limit."""
     max_per_address: int = 20
-    """Control connections of one address; a security limit."""
+    """Control connections of one address, over all doors; a security limit."""
+    connections_per_minute: int = 600
+    """New connections of one address, over all doors; a security limit."""
     idle_seconds: float = 300.0
     """How long a client may be silent between commands, or in the middle of a transfer."""
     login_seconds: float = 30.0
     """How long a client may take to log in; a security limit."""
     banner: str = "Listbridge FTP ready."
     logins: LoginLimits = field(default_factory=LoginLimits)
+    implicit: tuple[str, int] | None = None
+    """Host and port for clients that begin with TLS before anything else; None: no such door."""
+    certificate: CertificateFiles | None = None
+    """None: the server makes its own, in the data directory."""
+    require_tls: bool = False
+    """Whether nobody may log in without TLS."""
+    require_protection: bool = False
+    """Whether data connections need TLS."""
+    sftp: SftpOptions | None = None
+    """None: neither SFTP nor SCP is served."""
+    scan_pause_seconds: float = 2.0
+    """Time between two looks for files that came by other means, at least."""
 
 
 def run_ftp_server(
@@ -79,6 +100,7 @@ def run_ftp_server(
 
     Raises:
         StorageInUse: another FTP server uses this storage.
+        UnusableCertificate: the certificate or its key cannot be used.
         OSError: the address is not available.
     """
     # pyftpdlib logs every session with its address; what matters is in the program's own log.
@@ -108,26 +130,36 @@ class Door:
     """Everything that sessions share."""
 
     def __init__(self, database: Database, storage: Storage, options: FtpOptions) -> None:
-        """Open the listening socket.
+        """Open the listening sockets.
 
         Raises:
-            OSError: the address is not available.
+            UnusableCertificate: the certificate or its key cannot be used.
+            OSError: an address is not available.
         """
         self.database = database
         self.storage = storage
         self.options = options
+        self.certificates = _open_certificates(storage, options)
         self.ioloop = IOLoop()
+        throttle = Throttle(options.logins)
+        limits = DoorLimits(options.max_per_address, options.connections_per_minute)
+        self.admission = Admission(limits, throttle)
         try:
             self.listener = Listener((options.host, options.port), self)
+            self.implicit = Listener(options.implicit, self, implicit=True) if options.implicit else None
         except OSError:
             self.ioloop.close()
             raise
         self.bridge = Bridge(self.ioloop)
         self.pool = ThreadPoolExecutor(4, "ftp-work")
-        self._login_pool = ThreadPoolExecutor(2, "ftp-login")
+        self.login_pool = ThreadPoolExecutor(2, "ftp-login")
         self._record_pool = ThreadPoolExecutor(2, "ftp-record")
         self.desk = Desk(database, storage, self.bridge, self.pool, self._record_pool, self.ioloop)
-        self.gate = Gate(database, storage, self.bridge, self._login_pool, Throttle(options.logins))
+        self.gate = Gate(database, storage, self.bridge, self.login_pool, throttle, self.admission)
+        self._users = UserWatch(database, self.admission, self.bridge, self._record_pool, self._end_changed)
+        pause = options.scan_pause_seconds
+        self._scanner = Scanner(database, storage, self.desk, self.bridge, self.ioloop, pause=pause)
+        self.sftp = SftpDoor(self, options.sftp) if options.sftp is not None else None
         self._owner = name_owner()
         self._beating = False
         self._running = True
@@ -137,8 +169,14 @@ class Door:
         threading.Thread(target=self._wait_for, args=(stop,), name="ftp-stop", daemon=True).start()
         self._beat()
         self.ioloop.call_every(HEARTBEAT_SECONDS, self._beat)
+        self.ioloop.call_every(USER_WATCH_SECONDS, self._users.look)
+        self._scanner.start()
+        if self.sftp is not None:
+            self.sftp.start()
         address = self.listener.socket.getsockname()[:2]
         log.info("ftp_ready", host=address[0], port=address[1])
+        if self.options.implicit is not None:
+            log.info("ftps_ready", host=self.options.implicit[0], port=self.options.implicit[1])
         if ready is not None:
             ready(address)
         timeout: float | None = None
@@ -149,6 +187,16 @@ class Door:
         stop.wait()
         self.bridge.call(self._stop)
 
+    def _sessions(self) -> list[Session]:
+        return [item for item in self.ioloop.socket_map.values() if isinstance(item, Session)]
+
+    def _end_changed(self) -> None:
+        for session in self._sessions():
+            if session.login is not None and not self.admission.is_current(session.login):
+                session.end()
+        if self.sftp is not None:
+            self.sftp.end_changed()
+
     def _stop(self) -> None:
         self._running = False
 
@@ -156,13 +204,20 @@ class Door:
         """End all sessions, wait for the verdicts under way, and free everything."""
         self.desk.stopping = True
         self.listener.close()
-        for session in [item for item in self.ioloop.socket_map.values() if isinstance(item, Session)]:
+        if self.implicit is not None:
+            self.implicit.close()
+        for session in self._sessions():
             session.end_quiet()
             session.respond("421 The server is stopping.")
             session.close()
+        if self.sftp is not None:
+            # In a thread, since files that are being judged need this loop.
+            self.bridge.submit(self.pool, self.sftp.halt, lambda _future: None)
         self._finish_work()
-        for pool in (self._login_pool, self._record_pool, self.pool):
+        for pool in (self.login_pool, self._record_pool, self.pool):
             pool.shutdown()
+        self._users.close()
+        self._scanner.close()
         self.bridge.close()
         self.ioloop.close()
         with self.database.write() as connection:
@@ -191,18 +246,31 @@ class Door:
                 connection.execute(heartbeat.insert().values(role=ROLE, owner=self._owner, at=now))
 
 
-class Listener(FTPServer):  # type: ignore[misc]
-    """The listening socket."""
+def _open_certificates(storage: Storage, options: FtpOptions) -> Certificates:
+    if options.certificate is not None:
+        return Certificates(options.certificate)
+    files = own_certificate(storage.root)
+    make_certificate(files, options.masquerade_address)
+    return Certificates(files)
 
-    def __init__(self, address: tuple[str, int], door: Door) -> None:
+
+class Listener(FTPServer):  # type: ignore[misc]
+    """A listening socket."""
+
+    def __init__(self, address: tuple[str, int], door: Door, *, implicit: bool = False) -> None:
         """Listen.
+
+        Args:
+            address: host and port.
+            door: whose sessions begin here.
+            implicit: whether clients begin with TLS before anything else.
 
         Raises:
             OSError: the address is not available.
         """
         self.door = door
+        self.implicit = implicit
         self.max_cons = door.options.max_connections
-        self.max_cons_per_ip = door.options.max_per_address
         super().__init__(address, Session, ioloop=door.ioloop)
 
     def handle_error(self) -> None:

@@ -40,13 +40,17 @@ class Home(AbstractedFS):  # type: ignore[misc]
 class Rights:
     """What pyftpdlib asks of an authorizer. Logins and the rights of places are decided elsewhere."""
 
+    def __init__(self, *, may_read: bool = True, may_write: bool = True) -> None:
+        """Show a user's rights in listings (RFC 3659 section 7.5.5)."""
+        self._shown = "el" + "r" * may_read + "adfmwT" * may_write
+
     def has_perm(self, _user: str, _right: str, _path: str | None = None) -> bool:
         """Allow; `ftp_server.names` refuses, with a text that says why."""
         return True
 
     def get_perms(self, _user: str) -> str:
         """Return the rights that listings show."""
-        return "elradfmwT"
+        return self._shown
 
     def get_msg_quit(self, _user: str) -> str:
         """Return the farewell."""

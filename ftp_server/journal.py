@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 import orjson
@@ -18,6 +19,9 @@ from jobs.storage import Storage, sync_directory, sync_file
 
 _SUFFIX = ".json"
 _UNFINISHED = ".note"
+
+Door = Literal["ftp", "ftps", "sftp", "scp", "scan", "remote"]
+"""How a file came: by which protocol, found in its folder, or fetched from a partner's server."""
 
 Standing = Literal["receiving", "waiting", "watched", "complete", "incomplete"]
 
@@ -38,6 +42,8 @@ class Note:
     standing: Standing = "receiving"
     """Verdict so far: "waiting" for its marker or for its file, when it is a marker; "watched" through the quiet
     time, with all evidence but that; "complete" to be imported; "incomplete" to be put aside."""
+    door: Door | None = None
+    """None in notes of versions that knew of FTP alone."""
 
     def __post_init__(self) -> None:
         """Check what came from a file.
@@ -51,6 +57,8 @@ class Note:
             raise TypeError("A field of the note has another type.")
         if self.standing not in get_args(Standing):
             raise TypeError("The note's standing is unknown.")
+        if self.door is not None and self.door not in get_args(Door):
+            raise TypeError("The note's door is unknown.")
 
 
 def write_note(storage: Storage, key: str, note: Note) -> None:
@@ -85,3 +93,12 @@ def read_notes(storage: Storage) -> Iterator[tuple[str, Note | None]]:
             yield path.stem, Note(**orjson.loads(path.read_bytes()))
         except (orjson.JSONDecodeError, TypeError, OSError):
             yield path.stem, None
+
+
+def hidden_files(storage: Storage, account_number: int) -> Iterator[Path]:
+    """Return the files of an account's uploads that are not under their names yet; any of them may go meanwhile."""
+    for path in storage.receiving.glob(f"*{_SUFFIX}"):
+        with suppress(OSError, orjson.JSONDecodeError):
+            hidden = path.with_suffix("")
+            if orjson.loads(path.read_bytes())["account"] == account_number and hidden.exists():
+                yield hidden

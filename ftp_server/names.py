@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -9,12 +10,15 @@ from pathlib import Path, PurePosixPath
 
 from exchange.file_names import is_temporary, matches
 from exchange.profiles import Profile
+from jobs.acknowledgements import is_acknowledgement
 from jobs.feeds import IMPORT_FOLDER, OUTCOME_FOLDERS
 
 EXPORT_FOLDER = "export"
 INCOMPLETE_FOLDER = "incomplete"
 MAX_NAME_BYTES = 200
 """Longest name of a file or folder; file systems take 255 bytes, and the server must be able to add to a name."""
+
+_OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]")
 
 
 class Refused(Exception):
@@ -63,6 +67,17 @@ class Place:
     def list_name(self) -> str:
         """Name of the folder below `import/`, which should be the number of a list."""
         return self.parts[1] if self.in_import else ""
+
+
+def read_name(raw: bytes) -> str:
+    """Read a name as UTF-8 (RFC 2640), or as Latin-1 when it cannot be that, as older clients send it.
+
+    Overlong UTF-8, which means to hide a character, becomes a replacement character, which no name may have.
+    """
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "replace") if _OVERLONG.search(raw) else raw.decode("latin-1")
 
 
 def check_path(path: str, working_folder: str) -> None:
@@ -144,7 +159,9 @@ def role_of(profile: Profile | None, name: str) -> Role:
         return Role.PLAIN
     if profile.completeness == "marker" and marked_name(profile, name):
         return Role.MARKER
-    return Role.DATA if not is_temporary(name) and matches(profile.pattern, name) else Role.PLAIN
+    if is_acknowledgement(profile, name):
+        return Role.PLAIN
+    return Role.DATA if not is_temporary(name) and matches(profile.pattern, name, profile.match) else Role.PLAIN
 
 
 def explain_kept(profile: Profile | None, name: str) -> str:

@@ -8,7 +8,9 @@ from sqlalchemy import Connection, select
 
 from db.engine import Database
 from db.tables import arrival
-from ftp_server.evidence import hash_file
+from ftp_server.journal import Door
+from jobs.acknowledgements import tell_incomplete
+from jobs.completeness import hash_file
 from jobs.feeds import IMPORT_FOLDER, Feed, InvalidFolder, find_feed, parse_folder
 from jobs.queue import enqueue_arrival, record_arrival
 from jobs.storage import Storage, sync_directory
@@ -49,20 +51,27 @@ def _is_list(connection: Connection, account_id: int, folder: str) -> bool:
     return spelled == folder and find_feed(connection, account_id, f"{IMPORT_FOLDER}/{number}") is not None
 
 
-def record_complete(database: Database, storage: Storage, feed: Feed, key: str, name: str, reason: str) -> Adopted:
+def record_complete(
+    database: Database, storage: Storage, feed: Feed, key: str, name: str, reason: str, door: Door | None
+) -> Adopted:
     """Put the import of a file in the spool into the queue; a second call with one key changes nothing."""
     sync_directory(storage.imports)
     size, sha256 = hash_file(storage.imports / key)
     with database.write() as connection:
-        import_id = enqueue_arrival(connection, feed, key=key, name=name, size=size, sha256=sha256, reason=reason)
+        import_id = enqueue_arrival(
+            connection, feed, key=key, name=name, size=size, sha256=sha256, reason=reason, door=door
+        )
     return Adopted(import_id, size)
 
 
-def record_incomplete(database: Database, feed: Feed, key: str, name: str, size: int, reason: str) -> None:
+def record_incomplete(
+    database: Database, feed: Feed, key: str, name: str, size: int, reason: str, door: Door | None
+) -> None:
     """Record that an upload was put aside; a second call with one key changes nothing."""
     with database.write() as connection:
         if not is_recorded(connection, key):
-            record_arrival(connection, feed, key=key, name=name, size=size, complete=False, reason=reason)
+            record_arrival(connection, feed, key=key, name=name, size=size, complete=False, reason=reason, door=door)
+            tell_incomplete(connection, feed, name, reason)
 
 
 def is_recorded(connection: Connection, key: str) -> bool:

@@ -21,9 +21,9 @@ from audience.errors import UnknownAccount
 from db.engine import Database
 from db.tables import account, import_run
 from ftp_server.arrival import Step, judge_marked
-from ftp_server.desk import put_marker_aside, use_up_marker
 from ftp_server.evidence import find_evidence
 from ftp_server.journal import Note, read_notes, remove_note, write_note
+from ftp_server.markers import put_marker_aside, use_up_marker
 from ftp_server.names import Role, marked_name, role_of
 from ftp_server.records import is_recorded, look_up, record_complete, record_incomplete
 from ftp_server.uploads import put_aside
@@ -103,7 +103,7 @@ class _Upload:
     def _put_aside(self, feed: Feed | None, path: Path, reason: str) -> None:
         size = path.stat().st_size
         if feed is not None and role_of(feed.profile, self._note.name) is not Role.MARKER:
-            record_incomplete(self._database, feed, self._key, self._note.name, size, reason)
+            record_incomplete(self._database, feed, self._key, self._note.name, size, reason, self._note.door)
         put_aside(path, self._target)
         log.warning("upload_incomplete", account=self._note.account, size=size, reason=reason)
 
@@ -150,7 +150,8 @@ class _Upload:
                 return
             self._spooled.hardlink_to(self._target)
         use_up_marker(feed, self._target)
-        adopted = record_complete(self._database, self._storage, feed, self._key, self._note.name, reason)
+        note = self._note
+        adopted = record_complete(self._database, self._storage, feed, self._key, note.name, reason, note.door)
         log.info("upload_complete", feed=feed.id, import_id=adopted.import_id, size=adopted.size, reason=reason)
 
 

@@ -3,28 +3,49 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from OpenSSL import SSL
+
 from ftp_server.arrival import Ending
+from ftp_server.commands import hash_range, parse_range, parse_time
 from ftp_server.control import ControlConnection
+from ftp_server.journal import Door
 from ftp_server.names import Place, Refused, Role, check_folder, check_path, check_upload, is_protected
+from ftp_server.quotas import check_quota, room_in_home
 from ftp_server.records import Found, look_up
-from ftp_server.transfer import ActiveConnector, DataConnection, PassiveListener, connection_of
-from ftp_server.uploads import APPEND, Destination, Upload, ending_of, find_partial
+from ftp_server.transfer import ActiveConnector, PassiveListener, connection_of
+from ftp_server.uploads import APPEND, Destination, Upload, ending_of, find_destination, find_partial
 from jobs.feeds import IMPORT_FOLDER
 
+_MEASURED_EVERY = 4 * 1024 * 1024
+"""Bytes of an upload after which the home is measured again."""
+
 _DURING_UPLOAD = frozenset(("ABOR", "STAT", "NOOP", "QUIT"))
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is found out before an upload."""
+
+    found: Found
+    refusal: str | None
+    """Why the home takes no more files."""
+    room: int | None
+    """Bytes that the home still takes; None: without limit."""
 
 
 class Session(ControlConnection):
     """One client."""
 
-    dtp_handler = DataConnection
     passive_dtp = PassiveListener
     active_dtp = ActiveConnector
 
@@ -38,6 +59,8 @@ class Session(ControlConnection):
         self._watched: Upload | None = None
         self._quiet: Any = None
         self._announced: int | None = None
+        self._room: int | None = None
+        self._measured_at = 0
         self._then = ""
         super().__init__(conn, server, ioloop)
 
@@ -52,6 +75,11 @@ class Session(ControlConnection):
 
     def before_command(self, command: str, argument: str) -> None:
         """Judge the upload before, and protect the one that is going on."""
+        try:
+            super().before_command(command, argument)
+        except Refused:
+            self._refuse_data()
+            raise
         self._tell_watched(command, argument)
         if self._upload is not None and command not in _DURING_UPLOAD:
             if self._in_dtp_queue is None:
@@ -94,20 +122,48 @@ class Session(ControlConnection):
         except Refused:
             self._refuse_data()
             raise
-        self._find(place, lambda found: self._try_upload(target, found, announced, offset, text))
+        job = partial(self._survey, place, announced)
+        self.defer(job, lambda survey: self._try_upload(target, survey, announced, offset, text))
+
+    def _survey(self, place: Place, announced: int | None) -> Survey:
+        """Find out, in a thread, all that is to be known before an upload."""
+        user, storage = self.login, self.door.storage
+        if user is None:
+            raise Refused("530 Log in with USER and PASS first.")
+        found = look_up(self.door.database, storage, user.account.id, place.folder)
+        return Survey(found, check_quota(storage, user, announced or 0), room_in_home(storage, user))
 
     def _find(self, place: Place, then: Callable[[Found], None]) -> None:
         assert self.login is not None
         account = self.login.account
         self.defer(partial(look_up, self.door.database, self.door.storage, account.id, place.folder), then)
 
-    def _try_upload(self, target: Path, found: Found, announced: int | None, offset: int | None, text: str) -> None:
+    def _try_upload(self, target: Path, survey: Survey, announced: int | None, offset: int | None, text: str) -> None:
         try:
-            upload = self._open_upload(target, found, announced, offset)
+            if survey.refusal is not None:
+                raise Refused(f"552 {survey.refusal}")
+            upload = self._open_upload(target, survey.found, announced, offset)
         except Refused:
             self._refuse_data()
             raise
+        self._room, self._measured_at = survey.room, 0
         self._receive(upload, text)
+
+    def has_room_for(self, upload: Upload) -> bool:
+        """Tell whether the home may hold what has come of an upload; it is measured again now and then."""
+        if self._room is None:
+            return True
+        if upload.received - self._measured_at >= _MEASURED_EVERY and self.login is not None:
+            self._measured_at = upload.received
+            job = partial(room_in_home, self.door.storage, self.login)
+            then = partial(self._measured, upload, upload.received)
+            self.door.bridge.submit(self.door.pool, job, then)
+        return upload.received <= self._room
+
+    def _measured(self, upload: Upload, received: int, future: Future[int | None]) -> None:
+        left = future.result() if future.exception() is None else None
+        if left is not None and self._upload is upload:
+            self._room = received + left
 
     def _open_upload(self, target: Path, found: Found, announced: int | None, offset: int | None) -> Upload:
         destination = self._destination(target, found)
@@ -145,6 +201,8 @@ class Session(ControlConnection):
 
     def data_ended(self, upload: Upload, ending: Ending) -> None:
         """The data connection of an upload is closed; commands wait until it is judged."""
+        if ending is Ending.END and self.visit is not None:
+            self.visit.count_file(sent=False)
         if not self._closed:
             self.pause()
         self.door.desk.end(upload, Ending.QUIT if self._then.startswith("QUIT") else ending, self)
@@ -157,9 +215,9 @@ class Session(ControlConnection):
             return True
         try:
             return bool(self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-        except BlockingIOError:
+        except (BlockingIOError, SSL.WantReadError):
             return True
-        except OSError:
+        except (OSError, SSL.Error):
             return False
 
     def answer(self, reply: str) -> None:
@@ -269,19 +327,34 @@ class Session(ControlConnection):
 
     def _destination(self, target: Path, found: Found) -> Destination:
         assert self.login is not None
-        place = self._place(target)
-        if not found.list_known:
-            raise Refused(f"550 There is no list {place.list_name} in this account; make the list first.")
-        if target.is_dir():
-            raise Refused("550 There is a folder of that name.")
-        if not target.parent.is_dir():
-            raise Refused("550 There is no such folder.")
-        return Destination(self.login.account, place, target, found.feed)
+        return find_destination(self.login.account, self._place(target), target, found, self._door_name)
+
+    @property
+    def _door_name(self) -> Door:
+        return "ftps" if self.encrypted else "ftp"
 
     def ftp_SIZE(self, path: str) -> None:
         """Tell the size of a file, also of an incomplete one that an upload to this name would continue."""
         found = find_partial(Path(path))
         self.respond(f"213 {found.stat().st_size}" if found else "550 There is no such file.")
+
+    def ftp_XSHA256(self, line: str) -> None:
+        """Tell the SHA-256 of a file or a part of it: `XSHA256 path [start [end]]`, bytes counted from 0."""
+        name, start, end = parse_range(line)
+        check_path(name, self.fs.cwd)
+        path = Path(self.fs.ftp2fs(name))
+        if not self.fs.validpath(str(path)) or not path.is_file():
+            raise Refused("550 There is no such file.")
+        self.defer(partial(hash_range, path, start, end), lambda digest: self.reply(f"250 {digest.upper()}"))
+
+    def ftp_MFMT(self, path: str, timeval: str) -> None:
+        """Set when a file was last changed (draft-somers-ftp-mfxx-04); its content and its verdict stay as they are."""
+        at = parse_time(timeval)
+        check_upload(self._place(Path(path)))
+        if not Path(path).is_file():
+            raise Refused("550 There is no such file.")
+        os.utime(path, (at.timestamp(), at.timestamp()))
+        self.respond(f"213 Modify={at:%Y%m%d%H%M%S}; {self.fs.fs2ftp(path)}")
 
     def ftp_MKD(self, path: str) -> None:
         """Make a folder, though not one that looks like a list's and is none."""

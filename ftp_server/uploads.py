@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import BinaryIO
 
 from audience.accounts import Account
 from ftp_server.arrival import Arrival, Ending
-from ftp_server.journal import Note, Standing, remove_note, write_note
+from ftp_server.journal import Door, Note, Standing, remove_note, write_note
 from ftp_server.names import INCOMPLETE_FOLDER, Place, Refused, Role, explain_kept, role_of
+from ftp_server.records import Found
 from jobs.feeds import Feed
 from jobs.storage import Storage, free_name
 
@@ -24,6 +26,10 @@ CONTINUABLE_SECONDS = 12 * 3600
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ROOM_CHECKED_EVERY = 16 * 1024 * 1024
+_SAID: dict[Door, str] = {
+    "sftp": "The client closed the file over SFTP.",
+    "scp": "All bytes that SCP announced came, and its last byte after them.",
+}
 BEING_IMPORTED = "550 The file is being imported, or was; upload it under another name or as a whole."
 
 
@@ -35,6 +41,8 @@ class Destination:
     place: Place
     target: Path
     feed: Feed | None
+    door: Door = "ftp"
+    """By which the file comes."""
 
     @property
     def role(self) -> Role:
@@ -44,6 +52,28 @@ class Destination:
     def kept_because(self) -> str:
         """Why a file here is not imported, for people; empty for data and markers."""
         return explain_kept(self.feed.profile if self.feed else None, self.place.name)
+
+
+def find_destination(account: Account, place: Place, target: Path, found: Found, door: Door) -> Destination:
+    """Return where a file goes, or a renamed one.
+
+    Args:
+        account: whose home it is.
+        place: of the file in it.
+        target: the same, on disk.
+        found: what `ftp_server.records.look_up` said of the folder.
+        door: by which the file comes.
+
+    Raises:
+        Refused: 550, there can be no file of that name.
+    """
+    if not found.list_known:
+        raise Refused(f"550 There is no list {place.list_name} in this account; make the list first.")
+    if target.is_dir():
+        raise Refused("550 There is a folder of that name.")
+    if not target.parent.is_dir():
+        raise Refused("550 There is no such folder.")
+    return Destination(account, place, target, found.feed, door)
 
 
 class Upload:
@@ -62,12 +92,15 @@ class Upload:
         self.role = destination.role
         feed = destination.feed
         rule = feed.profile.completeness if feed is not None and self.role is Role.DATA else None
-        self.arrival = Arrival(rule, announced, destination.kept_because)
+        said = _SAID.get(destination.door, "")
+        self.arrival = Arrival(rule, announced, destination.kept_because, said=said)
         self.path = storage.receiving / self.key
         """Where the file is now."""
         self.size = 0
         self.received = 0
         self.inode = 0
+        self.continues_hidden = False
+        """Whether it begins with an earlier part that the client cannot see under the name it writes to."""
         self._storage = storage
         self._continued: Path | None = None
         self._file: BinaryIO | None = None
@@ -98,7 +131,8 @@ class Upload:
         """
         place, feed = self.destination.place, self.destination.feed
         rule = feed.profile.completeness if feed is not None else ""
-        note = Note(self.destination.account.number, place.folder, place.name, self.inode, rule, standing)
+        door = self.destination.door
+        note = Note(self.destination.account.number, place.folder, place.name, self.inode, rule, standing, door)
         write_note(self._storage, self.key, note)
 
     def _create(self) -> BinaryIO:
@@ -115,29 +149,58 @@ class Upload:
             raise Refused(BEING_IMPORTED)
         if partial == self.destination.target:
             partial = put_aside(partial, partial)
+        else:
+            self.continues_hidden = True
         # It keeps its name among the incomplete files until it is complete, so a crash leaves it there.
         self.path.hardlink_to(partial)
         self._continued = partial
         self.size = size if offset == APPEND else offset
         file = self.path.open("r+b", buffering=0)
         file.truncate(self.size)
-        file.seek(self.size)
         return file
 
     def write(self, data: bytes) -> None:
-        """Add bytes.
+        """Add bytes at the end.
+
+        Raises:
+            OSError: the disk is full, or nearly so, or fails.
+        """
+        self.write_at(self.size, data)
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        """Put bytes where they belong, also after a gap or over others.
 
         Raises:
             OSError: the disk is full, or nearly so, or fails.
         """
         assert self._file is not None
-        rest = memoryview(data)
+        rest, place = memoryview(data), offset
         while rest:
-            rest = rest[self._file.write(rest) :]
+            written = os.pwrite(self._file.fileno(), rest, place)
+            rest, place = rest[written:], place + written
         before, self.received = self.received, self.received + len(data)
-        self.size += len(data)
+        self.size = max(self.size, place)
         if before // _ROOM_CHECKED_EVERY != self.received // _ROOM_CHECKED_EVERY and not self._storage.has_room():
             raise OSError(errno.ENOSPC, "The reserve of free disk is reached.")
+
+    def truncate(self, size: int) -> None:
+        """Keep only the first bytes, `size` of them.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        assert self._file is not None
+        self._file.truncate(size)
+        self.size = size
+
+    def set_times(self, accessed: float, modified: float) -> None:
+        """Give the file the times it has where it comes from, in seconds since 1970.
+
+        Raises:
+            OSError: the file system does not take them.
+        """
+        assert self._file is not None
+        os.utime(self._file.fileno(), (accessed, modified))
 
     def close(self, ending: Ending) -> Ending:
         """Close the file; return how the upload ended, which is worse when closing fails."""

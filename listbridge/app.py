@@ -27,9 +27,12 @@ from listbridge.settings import Address, Settings, load_settings, parse_networks
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+    from ftp_server.certificates import CertificateFiles
+    from ftp_server.ftp import FtpOptions
     from services.http.options import HttpOptions
 
 KIB = 1024
+SECONDS_PER_MINUTE = 60
 WEB_TARGET = "listbridge.app:create_web_application"
 
 
@@ -182,22 +185,55 @@ def run_ftp(settings: Settings) -> None:
     Raises:
         CommandError: the address or the data directory is in use, or the database is not ready.
     """
-    from ftp_server.ftp import FtpOptions, StorageInUse, run_ftp_server
+    from ftp_server.certificates import UnusableCertificate
+    from ftp_server.ftp import StorageInUse, run_ftp_server
 
     configure_logging(settings, "ftp")
     require_free_port(settings.ftp, "ftp")
-    options = FtpOptions(
-        host=settings.ftp.host,
-        port=settings.ftp.port,
-        passive_ports=settings.ftp_passive_ports,
-        masquerade_address=settings.ftp_masquerade_address,
-    )
+    if settings.ftps_implicit is not None:
+        require_free_port(settings.ftps_implicit, "ftps_implicit")
+    if settings.sftp is not None:
+        require_free_port(settings.sftp, "sftp")
+    options = _ftp_options(settings)
     stop = stop_on_signals()
     with open_application(settings) as application:
         try:
             run_ftp_server(application.database, application.storage, options, stop)
-        except StorageInUse as error:
+        except (StorageInUse, UnusableCertificate) as error:
             raise CommandError(str(error)) from error
+
+
+def _ftp_options(settings: Settings) -> FtpOptions:
+    from ftp_server.accounts import LoginLimits
+    from ftp_server.ftp import FtpOptions
+    from ftp_server.sftp import SftpOptions
+
+    return FtpOptions(
+        host=settings.ftp.host,
+        port=settings.ftp.port,
+        passive_ports=settings.ftp_passive_ports,
+        masquerade_address=settings.ftp_masquerade_address,
+        max_per_address=settings.ftp_connections_per_address,
+        connections_per_minute=settings.ftp_connections_per_minute,
+        logins=LoginLimits(
+            address_failures=settings.ftp_ban_failures, address_seconds=settings.ftp_ban_minutes * SECONDS_PER_MINUTE
+        ),
+        implicit=settings.ftps_implicit,
+        certificate=certificate_files(settings),
+        require_tls=settings.ftp_require_tls,
+        require_protection=settings.ftp_require_protection,
+        sftp=SftpOptions(settings.sftp.host, settings.sftp.port) if settings.sftp is not None else None,
+    )
+
+
+def certificate_files(settings: Settings) -> CertificateFiles | None:
+    """Return where the certificate of FTPS is that the settings name; None: the server makes its own."""
+    from ftp_server.certificates import CertificateFiles
+
+    certificate = settings.ftp_certificate
+    if certificate is None:
+        return None
+    return CertificateFiles(certificate, settings.ftp_certificate_key or certificate)
 
 
 def run_worker(settings: Settings) -> None:
@@ -212,7 +248,9 @@ def run_worker(settings: Settings) -> None:
 
     configure_logging(settings, "worker")
     options = WorkerOptions(
-        webhook_allowed_networks=parse_networks(settings.webhook_allowed_networks), webhook_wording=WORDING
+        webhook_allowed_networks=parse_networks(settings.webhook_allowed_networks),
+        transfer_allowed_networks=parse_networks(settings.transfer_allowed_networks),
+        webhook_wording=WORDING,
     )
     stop = stop_on_signals()
     with open_application(settings) as application:

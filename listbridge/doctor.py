@@ -6,6 +6,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Literal
 
@@ -13,13 +14,16 @@ from sqlalchemy import ColumnElement, Table, exists, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.tables import group_member, list_group, mailing_list, recipient, subscription
+from ftp_server.certificates import UnusableCertificate, load_context, own_certificate, read_certificate
+from ftp_server.host_keys import read_host_keys
 from jobs.readiness import OK, readiness
-from listbridge.app import Application, connect
+from listbridge.app import Application, certificate_files, connect
 from listbridge.settings import Settings
 
-LIBRARIES = ("SQLAlchemy", "psycopg", "spyne", "lxml", "pyftpdlib", "granian", "APScheduler")
+LIBRARIES = ("SQLAlchemy", "psycopg", "spyne", "lxml", "pyftpdlib", "asyncssh", "granian", "APScheduler")
 RUNNING_CHECKS = ("scheduler", "ftp")
 """Checks of `readiness` that only a running server can pass."""
+ENDS_SOON = timedelta(days=30)
 
 Verdict = Literal["ok", "note", "wrong"]
 
@@ -41,6 +45,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield _describe_settings(application)
         for check, result in readiness(application.database, application.storage).items():
             yield _judge_readiness(check, result)
+        yield _guard("host keys", lambda: _describe_host_keys(application))
+        yield _guard("certificate", lambda: _examine_certificate(settings))
         yield _guard("free disk", lambda: _examine_disk(application))
         yield _guard("integrity", lambda: _examine_integrity(application))
         yield _guard("orphans", lambda: _examine_orphans(application))
@@ -71,6 +77,27 @@ def _guard(check: str, examine_one: Callable[[], Finding]) -> Finding:
         return examine_one()
     except (SQLAlchemyError, OSError) as error:
         return Finding(check, "wrong", f"the check failed: {type(error).__name__}")
+
+
+def _describe_host_keys(application: Application) -> Finding:
+    keys = read_host_keys(application.storage)
+    told = ", ".join(f"{key.kind} {key.fingerprint}" for key in keys)
+    return Finding("host keys", "ok" if keys else "note", told or "made when SFTP is served for the first time")
+
+
+def _examine_certificate(settings: Settings) -> Finding:
+    """Look at the certificate that FTPS shows; the server makes its own at its first start."""
+    files = certificate_files(settings) or own_certificate(settings.data_dir)
+    if settings.ftp_certificate is None and not files.certificate.exists():
+        return Finding("certificate", "note", "made when the server starts for the first time")
+    try:
+        load_context(files)
+        certificate = read_certificate(files.certificate)
+    except UnusableCertificate as error:
+        return Finding("certificate", "wrong", str(error))
+    begins, ends, now = certificate.not_valid_before_utc, certificate.not_valid_after_utc, datetime.now(UTC)
+    verdict: Verdict = "wrong" if not begins <= now <= ends else "note" if ends - now < ENDS_SOON else "ok"
+    return Finding("certificate", verdict, f"valid from {begins:%Y-%m-%d} to {ends:%Y-%m-%d}")
 
 
 def _examine_disk(application: Application) -> Finding:

@@ -85,6 +85,15 @@ def parse_address(value: object) -> Address:
     return Address(host[1:-1] if bracketed else host, _parse_port(port))
 
 
+def parse_optional_address(value: object) -> Address | None:
+    """Read `HOST:PORT`, or nothing.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return None if value in (None, "") else parse_address(value)
+
+
 def parse_port_range(value: object) -> PortRange:
     """Read `FIRST-LAST`.
 
@@ -157,11 +166,41 @@ class Settings(BaseSettings):
     ftp: Annotated[Address, NoDecode, BeforeValidator(parse_address)] = Address("127.0.0.1", 2121)
     """Where FTP clients are served."""
 
+    sftp: Annotated[Address | None, NoDecode, BeforeValidator(parse_optional_address)] = Address("127.0.0.1", 2222)
+    """Where SFTP and SCP clients are served; empty: nowhere."""
+
     ftp_passive_ports: Annotated[PortRange, NoDecode, BeforeValidator(parse_port_range)] = PortRange(50000, 50099)
     """Ports for the data connections of FTP clients, both ends included."""
 
     ftp_masquerade_address: str | None = None
     """IPv4 address told to FTP clients for data connections, when the server stands behind address translation."""
+
+    ftps_implicit: Annotated[Address | None, NoDecode, BeforeValidator(parse_optional_address)] = None
+    """Where FTP clients are served that begin with TLS; empty: nowhere. Explicit TLS is always offered on `ftp`."""
+
+    ftp_certificate: Path | None = None
+    """Certificate in PEM, with its chain; absent: the server makes its own in the data directory."""
+
+    ftp_certificate_key: Path | None = None
+    """Key of the certificate in PEM; absent: it is in the same file."""
+
+    ftp_require_tls: bool = False
+    """Refuse FTP logins without TLS."""
+
+    ftp_require_protection: bool = False
+    """Refuse FTP data connections without TLS."""
+
+    ftp_connections_per_address: int = Field(default=20, ge=1)
+    """Most connections of one address to the file doors at a time."""
+
+    ftp_connections_per_minute: int = Field(default=600, ge=1)
+    """Most new connections of one address to the file doors in a minute."""
+
+    ftp_ban_failures: int = Field(default=20, ge=0)
+    """Failed logins within `ftp_ban_minutes`, whatever the users, that ban an address; 0: none is banned."""
+
+    ftp_ban_minutes: float = Field(default=15.0, gt=0)
+    """How long an address stays banned from the file doors."""
 
     workers: int = Field(default=1, ge=1, le=64)
     """Processes that serve HTTP."""
@@ -211,6 +250,9 @@ class Settings(BaseSettings):
     webhook_allowed_networks: str = ""
     """Networks, separated by commas, that webhooks may lie in although they are not public."""
 
+    transfer_allowed_networks: str = ""
+    """Networks, separated by commas, that partners' servers may lie in although they are not public."""
+
     disk_reserve_mb: int = Field(default=100, ge=0)
     """Free disk, in MiB, below which nothing more is accepted."""
 
@@ -227,6 +269,9 @@ class Settings(BaseSettings):
         url = self.database_url or f"sqlite:///{data_dir / 'listbridge.db'}"
         object.__setattr__(self, "database_url", _check_database_url(url))
         parse_networks(self.webhook_allowed_networks)
+        if self.ftp_certificate_key is not None and self.ftp_certificate is None:
+            raise ValueError("ftp_certificate_key needs ftp_certificate")
+        parse_networks(self.transfer_allowed_networks)
         public_url = self.public_url or f"http://{self.http.reachable}"
         object.__setattr__(self, "public_url", _check_public_url(public_url))
         return self
@@ -248,10 +293,12 @@ class Settings(BaseSettings):
         """Return this process's environment with these settings in it, for the processes it starts."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         environment[CONFIG_VARIABLE] = os.devnull
-        for name in type(self).model_fields:
+        for name, field in type(self).model_fields.items():
             value = getattr(self, name)
             if value is not None:
                 environment[PREFIX + name.upper()] = str(value)
+            elif field.default is not None:
+                environment[PREFIX + name.upper()] = ""
         return environment
 
 

@@ -27,8 +27,8 @@ from listbridge.logging import configure_logging
 from listbridge.settings import Settings
 
 ROLES = ("web", "ftp", "worker")
-STOP_SECONDS = 20.0
-"""How long roles may take to finish what they are at."""
+STOP_SECONDS = 40.0
+"""How long roles may take to finish what they are at; longer than any of them waits for its own work."""
 
 READY_POLL_SECONDS = 0.2
 LONGEST_PAUSE = 30.0
@@ -112,6 +112,10 @@ def serve(settings: Settings, announce: Callable[[], None]) -> None:
     configure_logging(settings, "serve")
     require_free_port(settings.http, "http")
     require_free_port(settings.ftp, "ftp")
+    if settings.ftps_implicit is not None:
+        require_free_port(settings.ftps_implicit, "ftps_implicit")
+    if settings.sftp is not None:
+        require_free_port(settings.sftp, "sftp")
     prepare(settings)
     stop = stop_on_signals()
     children = [Child(role, settings.to_environment()) for role in ROLES]

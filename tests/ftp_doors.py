@@ -17,7 +17,8 @@ from typing import Any
 from argon2 import PasswordHasher
 from sqlalchemy import ColumnElement, Table, select
 
-from audience.accounts import Account, add_account, add_ftp_user, find_account
+from audience.accounts import Account, add_account, find_account
+from audience.ftp_users import add_ftp_user
 from db.engine import Database
 from db.migration import migrate
 from db.tables import arrival, feed, ftp_user, import_run
@@ -55,6 +56,8 @@ class Office:
     options: FtpOptions
     list_number: int = 1
     address: tuple[str, int] = ("", 0)
+    sftp_addresses: list[tuple[str, int]] = field(default_factory=list)
+    """Where SFTP was and is served, the last is the present one."""
     stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
 
@@ -116,6 +119,12 @@ class Office:
     def reasons(self) -> list[str]:
         with self.database.read() as connection:
             query = select(arrival.c.reason).where(self._mine(arrival))
+            return list(connection.execute(query.order_by(arrival.c.id)).scalars())
+
+    def doors(self) -> list[str | None]:
+        """Return by which doors what was judged came."""
+        with self.database.read() as connection:
+            query = select(arrival.c.door).where(self._mine(arrival))
             return list(connection.execute(query.order_by(arrival.c.id)).scalars())
 
     def imports(self) -> list[tuple[str, bytes]]:

@@ -30,6 +30,8 @@ from jobs.import_undo import UndoResult, undo_import
 EMAILS = ["a@example.com", "b@example.com", "c@example.com"]
 PAGE = Cause("page", Reason.LINK, actor="192.0.2.7")
 
+_TOLD = [column for column in subscription.c if column.name != "changed_at"]
+
 
 def source_row(email: str = "", **values: Any) -> SourceRow:
     empty: dict[str, Any] = dict.fromkeys(SourceRow._fields, "") | {"line": 1, "fields": {}, "status": "1"}
@@ -116,8 +118,8 @@ class World:
             return list(connection.execute(query.order_by(*table.primary_key.columns)))
 
     def subscriptions(self) -> list[tuple[Any, ...]]:
-        """Everything that is stored of the subscriptions."""
-        return [tuple(row) for row in self.rows(subscription)]
+        """Everything that is stored of the subscriptions, except when that changed, which undoing does too."""
+        return [tuple(row._mapping[column] for column in _TOLD) for row in self.rows(subscription)]
 
     def people(self) -> dict[str, tuple[int | None, int | None, dict[str, str], set[int]]]:
         """Status, reason, fields and groups by e-mail address."""

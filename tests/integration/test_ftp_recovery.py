@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+import orjson
 import pytest
 from ftp_doors import Office, begin, close_quietly, open_temporary_office, store, wait_until
 from structlog.testing import capture_logs
@@ -130,7 +131,7 @@ def test_what_was_acknowledged_has_a_note_until_it_is_judged(office: Office) -> 
             assert client.getmultiline().startswith("226 ")
             inode = (office.folder / NAME).stat().st_ino
             noted = [note for _key, note in read_notes(office.storage)]
-            assert noted == [Note(1, office.path(), NAME, inode, "connection", "watched")]
+            assert noted == [Note(1, office.path(), NAME, inode, "connection", "watched", "ftp")]
             assert office.arrivals() == []
         wait_until(office.is_idle)
     finally:
@@ -277,7 +278,7 @@ def test_an_import_already_recorded_is_left_alone(office: Office) -> None:
     with office.database.read() as connection:
         feed = find_feed(connection, office.account().id, office.path())
     assert feed is not None
-    record_complete(office.database, office.storage, feed, key, NAME, "said so")
+    record_complete(office.database, office.storage, feed, key, NAME, "said so", "ftp")
     recover_twice(office)
     assert office.imports() == [(NAME, CONTENT)]
 
@@ -326,3 +327,24 @@ def test_files_may_vanish_while_a_server_starts(office: Office) -> None:
         ended.set()
         other.join()
     assert office.arrivals() == []
+
+
+def test_a_note_of_a_version_without_doors_is_recovered(office: Office) -> None:
+    office.folder.joinpath(NAME).write_bytes(CONTENT)
+    inode = (office.folder / NAME).stat().st_ino
+    note = {"account": 1, "folder": office.path(), "name": NAME, "inode": inode, "rule": "connection"}
+    old = orjson.dumps({**note, "standing": "watched"})
+    (office.storage.receiving / f"{uuid4().hex}.json").write_bytes(old)
+    recover(office.database, office.storage)
+    assert office.imports() == [(NAME, CONTENT)]
+    assert office.doors() == [None]
+
+
+def test_a_note_of_an_unknown_door_is_no_promise(office: Office) -> None:
+    office.folder.joinpath(NAME).write_bytes(CONTENT)
+    inode = (office.folder / NAME).stat().st_ino
+    note = {"account": 1, "folder": office.path(), "name": NAME, "inode": inode, "standing": "complete", "door": "x"}
+    (office.storage.receiving / f"{uuid4().hex}.json").write_bytes(orjson.dumps(note))
+    recover(office.database, office.storage)
+    assert office.imports() == []
+    assert office.is_idle()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import ftplib
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from ftp_doors import (
@@ -16,6 +18,8 @@ from ftp_doors import (
     store,
     wait_until,
 )
+
+from ftp_server import desk
 
 CONTENT = b"email\nann@example.com\n"
 OTHER = b"email\nbob@example.com\n"
@@ -222,6 +226,63 @@ def test_a_trailer_completes_a_file(office: Office, client: ftplib.FTP) -> None:
     close_quietly(client)
     wait_until(office.imports)
     assert office.imports() == [(NAME, TRAILED)]
+
+
+def test_refused_rows_come_back_without_their_trailer(office: Office, client: ftplib.FTP) -> None:
+    office.set_profile(completeness="trailer")
+    repaired = b"error_line,error_code,error_text,email\n2,email,x,ann@example.com\n"
+    store(client, office.path(NAME), repaired)
+    client.voidcmd("NOOP")
+    wait_until(office.imports)
+    assert office.imports() == [(NAME, repaired)]
+
+
+# A promise that has to wait
+
+
+def test_an_accepted_file_that_waits_for_its_place_in_the_spool_is_imported_once(
+    office: Office, client: ftplib.FTP, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "RETRY_SECONDS", 1.0)
+    away = office.storage.imports.with_name("away")
+    office.storage.imports.rename(away)
+    store(client, office.path(NAME), CONTENT)
+    client.voidcmd("NOOP")
+    with pytest.raises(ftplib.error_temp, match=r"^451 "):
+        store(client, office.path(NAME), OTHER)
+    for line in (f"DELE {office.path(NAME)}", f"APPE {office.path(NAME)}"):
+        client.makepasv()
+        with pytest.raises(ftplib.error_temp, match=r"^450 "):
+            client.sendcmd(line)
+    client.sendcmd(f"RNFR {office.path(NAME)}")
+    with pytest.raises(ftplib.error_perm, match=r"^550 "):
+        client.sendcmd(f"RNTO {office.path('other.csv')}")
+    away.rename(office.storage.imports)
+    store(client, office.path(NAME), OTHER)
+    client.voidcmd("NOOP")
+    wait_until(lambda: len(office.imports()) == 2)
+    wait_until(office.is_idle)
+    assert sorted(office.imports()) == sorted([(NAME, CONTENT), (NAME, OTHER)])
+    assert office.incomplete() == {NAME: OTHER}
+
+
+def test_a_file_that_can_have_no_further_name_is_moved(
+    office: Office, client: ftplib.FTP, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_names: object) -> None:
+        raise OSError(errno.EMLINK, "Too many links")
+
+    monkeypatch.setattr(desk, "RETRY_SECONDS", 1.0)
+    with monkeypatch.context() as patch:
+        # No file system of a test machine has its links used up.
+        patch.setattr(Path, "hardlink_to", refuse)
+        store(client, office.path(NAME), CONTENT)
+        client.voidcmd("NOOP")
+        store(client, office.path(NAME), OTHER)
+    client.voidcmd("NOOP")
+    wait_until(lambda: len(office.imports()) == 2)
+    assert sorted(office.imports()) == sorted([(NAME, CONTENT), (NAME, OTHER)])
+    assert office.incomplete() == {}
 
 
 def test_a_renamed_file_still_needs_its_trailer(office: Office, client: ftplib.FTP) -> None:

@@ -8,7 +8,9 @@ from exchange.profiles import CompletenessRule
 from ftp_server.arrival import Arrival, Ending, Evidence, Step, judge_marked, judge_renamed
 
 RULES: list[CompletenessRule | None] = [None, "connection", "marker", "trailer", "rename", "size"]
-BROKEN = [ending for ending in Ending if ending not in (Ending.END, Ending.DISK_FULL, Ending.DISK_FAILED)]
+OTHERS = (Ending.END, Ending.OVER_QUOTA, Ending.DISK_FULL, Ending.DISK_FAILED)
+BROKEN = [ending for ending in Ending if ending not in OTHERS]
+SAID = "The client closed the file over SFTP."
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -25,6 +27,8 @@ def test_puts_every_broken_upload_aside(rule: CompletenessRule | None, ending: E
 def test_answers_for_the_disk(rule: CompletenessRule | None) -> None:
     full = Arrival(rule).data_ended(Ending.DISK_FULL, 100, 100)
     assert (full.step, full.reply) == (Step.DISCARD, "452 Not enough space.")
+    over = Arrival(rule).data_ended(Ending.OVER_QUOTA, 100, 100)
+    assert (over.step, over.reply[:3]) == (Step.DISCARD, "552")
     failed = Arrival(rule).data_ended(Ending.DISK_FAILED, 100, 100)
     assert (failed.step, failed.reply[:3]) == (Step.PUT_ASIDE, "451")
 
@@ -47,6 +51,34 @@ def test_compares_the_announced_size(
     rule: CompletenessRule | None, announced: int | None, size: int, received: int, step: Step
 ) -> None:
     assert Arrival(rule, announced).data_ended(Ending.END, size, received).step is step
+
+
+WHOLE = [
+    # rule, evidence, step
+    (None, Evidence.NONE, Step.KEEP),
+    ("connection", Evidence.NONE, Step.ADOPT),
+    ("size", Evidence.NONE, Step.ADOPT),
+    ("rename", Evidence.NONE, Step.WAIT),
+    ("trailer", Evidence.TRAILER_FITS, Step.ADOPT),
+    ("trailer", Evidence.TRAILER_MISSING, Step.PUT_ASIDE),
+    ("marker", Evidence.MARKER_MISSING, Step.WAIT),
+    ("marker", Evidence.MARKER_EMPTY, Step.ADOPT),
+    ("marker", Evidence.MANIFEST_FITS, Step.ADOPT),
+    ("marker", Evidence.MANIFEST_DIFFERS, Step.PUT_ASIDE),
+]
+
+
+@pytest.mark.parametrize(("rule", "evidence", "step"), WHOLE)
+def test_a_client_that_says_so_need_not_be_watched(
+    rule: CompletenessRule | None, evidence: Evidence, step: Step
+) -> None:
+    arrival = Arrival(rule, said=SAID)
+    assert arrival.data_ended(Ending.END, 100, 100).step is Step.SYNC
+    verdict = arrival.synced(True, evidence)
+    assert verdict.step is step
+    if rule in ("connection", "size"):
+        assert verdict.reason == SAID
+    assert arrival.commanded("ABOR").step is Step.NOTHING
 
 
 CLEAN = [

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from exchange.profiles import Profile
+from exchange.profiles import Mode, Profile
 from ftp_server.arrival import Evidence
-from ftp_server.evidence import Manifest, find_evidence, has_trailer, parse_manifest
+from ftp_server.evidence import find_evidence
+from jobs.completeness import Manifest, has_trailer, parse_manifest
 
 CONTENT = b"email\nann@example.com\n"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -86,3 +87,16 @@ def test_finds_trailers(tmp_path: Path, content: bytes, found: bool) -> None:
     assert has_trailer(path, profile) is found
     expected = Evidence.TRAILER_FITS if found else Evidence.TRAILER_MISSING
     assert find_evidence(profile, path, path) is expected
+
+
+@pytest.mark.parametrize(("mode", "evidence"), [("incremental", Evidence.NONE), ("full", Evidence.TRAILER_MISSING)])
+def test_refused_rows_come_back_without_a_trailer(tmp_path: Path, mode: Mode, evidence: Evidence) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"error_line;error_code;error_text;email\n2;email;x;a@example.com\n")
+    assert find_evidence(Profile(completeness="trailer", mode=mode), path, path) is evidence
+
+
+def test_no_trailer_takes_forever(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"email\n" + b"a" * 4000 + b"!")
+    assert not has_trailer(path, Profile(completeness="trailer", trailer="(a*)*"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftp_server.accounts import LoginLimits, Throttle
+from ftp_server.accounts import LoginLimits, Throttle, origin_of
 
 
 class Clock:
@@ -68,3 +68,44 @@ def test_remembers_a_limited_number_of_users(throttle: Throttle) -> None:
         throttle.fail(f"u{number}", "a")
     assert throttle.fail("u0", "a") == 1
     assert throttle.fail("u10049", "a") == 2
+
+
+def test_failures_of_many_users_ban_an_address(clock: Clock) -> None:
+    throttle = Throttle(LoginLimits(address_failures=3, address_seconds=60), clock)
+    for user in "uvw":
+        assert not throttle.is_banned("192.0.2.1")
+        throttle.fail(user, "192.0.2.1")
+    assert throttle.is_banned("::ffff:192.0.2.1")
+    assert throttle.is_locked("x", "192.0.2.1")
+    assert not throttle.is_banned("192.0.2.2")
+    clock.now = 61
+    assert not throttle.is_banned("192.0.2.1")
+
+
+def test_who_knows_the_password_earns_no_ban(clock: Clock) -> None:
+    throttle = Throttle(LoginLimits(address_failures=3), clock)
+    for _failure in range(5):
+        throttle.fail("u", "192.0.2.1", wrong=False)
+    assert throttle.is_locked("u", "192.0.2.1")
+    assert not throttle.is_banned("192.0.2.1")
+
+
+def test_bans_can_be_switched_off(clock: Clock) -> None:
+    throttle = Throttle(LoginLimits(address_failures=0), clock)
+    for number in range(100):
+        throttle.fail(f"u{number}", "192.0.2.1")
+    assert not throttle.is_banned("192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("address", "origin"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_what_counts_as_one_address(address: str, origin: str) -> None:
+    assert origin_of(address) == origin
