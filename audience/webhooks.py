@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
@@ -23,7 +23,7 @@ from audience.numbers import take_number
 from audience.status_rules import Channel, Status
 from db.tables import account, group_member, list_group, mailing_list, notification, recipient, subscription, webhook
 
-Event = Literal["subscribe", "unsubscribe", "profile", "delete", "pending"]
+Event = Literal["subscribe", "unsubscribe", "profile", "delete", "pending", "import"]
 Source = Literal["api", "console", "recipient"]
 Method = Literal["GET", "POST"]
 Format = Literal["form", "rc4", "json"]
@@ -42,6 +42,13 @@ PARAMETERS = (
     "groups",
     "channel",
     "channel+1",
+    "import",
+    "file",
+    "state",
+    "code",
+    "total",
+    "refused",
+    "noted",
 )
 """What a parameter can stand for, beside `field:N`."""
 
@@ -51,8 +58,21 @@ MAX_URL = 2000
 MAX_SECRET = 256
 """Bytes; the longest key of RC4."""
 
+NOBODY = 0
+"""Recipient of a notification that is about no recipient."""
+
 # Only these have a reason; a page's cause names one for whatever it may do.
 _ENDINGS = ("unsubscribe", "delete")
+# So that whoever asks for a recipient's data in a notification about none gets empty values.
+_NOBODYS_DATA: Mapping[str, Any] = {
+    "email": None,
+    "mobile": None,
+    "fields": {},
+    "groups": [],
+    "channel": int(Channel.EMAIL),
+    "reason_type": None,
+    "reason_subtype": None,
+}
 _FIELD = re.compile(r"field:[1-9][0-9]{0,3}")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _HOST = re.compile(r"[^\s/?#@\\\[\]%]+")
@@ -203,14 +223,8 @@ def announce(
     source = _SOURCES.get(cause.source)
     if source is None:
         return
-    # Locked, so that nobody removes the webhook before its notification is there.
-    wanting = (
-        select(webhook.c.id, webhook.c.sources)
-        .where(webhook.c.list_id == mailing.id, webhook.c.active, webhook.c.event == event)
-        .order_by(webhook.c.id)
-        .with_for_update(read=True, key_share=True)
-    )
-    webhook_ids = [row.id for row in connection.execute(wanting) if source in row.sources]
+    wanting = _find_wanting(connection, mailing, event)
+    webhook_ids = [row.id for row in wanting if source in row.sources]
     if not webhook_ids:
         return
     now = at or datetime.now(UTC)
@@ -231,6 +245,54 @@ def announce(
         "attempts": 0,
     }
     connection.execute(notification.insert(), [{"webhook_id": webhook_id, **values} for webhook_id in webhook_ids])
+
+
+def _find_wanting(connection: Connection, mailing: MailingList, event: Event) -> list[Any]:
+    # Locked, so that nobody removes the webhook before its notification is there.
+    wanting = (
+        select(webhook.c.id, webhook.c.sources)
+        .where(webhook.c.list_id == mailing.id, webhook.c.active, webhook.c.event == event)
+        .order_by(webhook.c.id)
+        .with_for_update(read=True, key_share=True)
+    )
+    return list(connection.execute(wanting))
+
+
+def announce_import(connection: Connection, mailing: MailingList, ended: Mapping[str, Any]) -> None:
+    """Leave a notification of the end of an import for each webhook of the list that wants to know of it.
+
+    A program's file counts as coming from a program, whatever sources a webhook names. Notifications of imports are
+    delivered in the order of these calls.
+
+    Args:
+        connection: in the writing transaction that ends the import.
+        mailing: the list that the file's folder belongs to; of one that was deleted nobody is told.
+        ended: what is told: `number`, `file`, `state`, `code`, `text` and `counters`.
+    """
+    gone = select(mailing_list.c.id).where(mailing_list.c.id == mailing.id, mailing_list.c.deleted_at.is_not(None))
+    wanting = _find_wanting(connection, mailing, "import")
+    if not wanting or connection.execute(gone).first() is not None:
+        return
+    owner = connection.execute(select(account.c.number).where(account.c.id == mailing.account_id)).scalar_one()
+    now = datetime.now(UTC)
+    values = {
+        "account_id": mailing.account_id,
+        "recipient_id": NOBODY,
+        "event": "import",
+        "source": "api",
+        "at": now,
+        "content": {
+            "account_number": owner,
+            "list_number": mailing.number,
+            "list_guid": mailing.guid,
+            **_NOBODYS_DATA,
+            "import": dict(ended),
+        },
+        "state": "waiting",
+        "due_at": now,
+        "attempts": 0,
+    }
+    connection.execute(notification.insert(), [{"webhook_id": row.id, **values} for row in wanting])
 
 
 def announce_elsewhere(connection: Connection, mailing: MailingList, recipient_id: int, cause: Cause) -> None:

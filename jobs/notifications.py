@@ -252,6 +252,14 @@ def send_sample(database: Database, client: OutgoingClient, wording: Wording, ac
         "groups": [],
         "reason_type": int(Reason.LINK) if found.settings.event == "unsubscribe" else None,
         "reason_subtype": None,
+        "import": {
+            "number": 1,
+            "file": "sample.csv",
+            "state": "completed",
+            "code": None,
+            "text": None,
+            "counters": {"total": 1, "refused": {}, "noted": {}},
+        },
     }
     told = Told(0, found.settings.event, found.settings.sources[0], now, content, row.time_zone)
     return send(client, found.settings, told, wording, now)

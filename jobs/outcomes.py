@@ -7,7 +7,7 @@ place is recognised by being the same file (hard link) as the one in the spool.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -41,14 +41,20 @@ class FileOutcome:
     folder: Path
     """Of the feed, in the account's home."""
     name: str
+    shown_as: str
+    """Its name in `processed/` or `failed/`; the same each time the file is handed back."""
     spool_name: str
     accepted: bool
-    result: dict[str, Any]
+    result: Mapping[str, Any]
     refused: RefusedRows | None
 
 
-def hand_back(storage: Storage, outcome: FileOutcome) -> None:
+def hand_back(storage: Storage, outcome: FileOutcome) -> Path:
     """Move an uploaded file to where its sender finds it, with the refused rows and the result beside it.
+
+    Returns:
+        Where it is now; its name may have got a number.
+
 
     The file in the feed's folder is removed only if it is still the one that was imported; a newer upload of the
     same name stays.
@@ -56,7 +62,7 @@ def hand_back(storage: Storage, outcome: FileOutcome) -> None:
     spooled = storage.imports / outcome.spool_name
     place = outcome.folder / ("processed" if outcome.accepted else "failed")
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    target = _link_once(spooled, place, outcome.name) if spooled.exists() else place / outcome.name
+    target = _link_once(spooled, place, outcome.shown_as) if spooled.exists() else place / outcome.shown_as
     if outcome.refused is not None:
         write_refused_rows(storage, outcome.spool_name, target.with_name(target.name + ERRORS_SUFFIX), outcome.refused)
     part = storage.exports / f"{outcome.spool_name}.result.part"
@@ -66,6 +72,7 @@ def hand_back(storage: Storage, outcome: FileOutcome) -> None:
     if _is_same_file(visible, spooled):
         visible.unlink()
         sync_directory(outcome.folder)
+    return target
 
 
 def write_refused_rows(storage: Storage, key: str, target: Path, refused: RefusedRows) -> None:

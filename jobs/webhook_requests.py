@@ -138,7 +138,6 @@ def _key(settings: WebhookSettings) -> bytes:
 
 def _build_json(settings: WebhookSettings, told: Told, now: datetime) -> OutgoingRequest:
     content = told.content
-    prefix, number = split_mobile(content["mobile"])
     document = {
         "id": told.id,
         "event": told.event,
@@ -146,6 +145,21 @@ def _build_json(settings: WebhookSettings, told: Told, now: datetime) -> Outgoin
         "at": told.at.astimezone(UTC),
         "account": content["account_number"],
         "list": {"number": content["list_number"], "guid": content["list_guid"]},
+        **({"import": content["import"]} if told.event == "import" else _describe_person(content)),
+    }
+    body = orjson.dumps(document, option=orjson.OPT_UTC_Z)
+    timestamp = str(int(now.timestamp()))
+    headers = {
+        "Content-Type": "application/json",
+        "X-Listbridge-Timestamp": timestamp,
+        "X-Listbridge-Signature": f"sha256={sign(_key(settings), timestamp, body)}",
+    }
+    return OutgoingRequest("POST", settings.url, headers, body)
+
+
+def _describe_person(content: Mapping[str, Any]) -> dict[str, Any]:
+    prefix, number = split_mobile(content["mobile"])
+    return {
         "channel": Channel(content["channel"]).name.lower(),
         "recipient": {
             "email": content["email"],
@@ -157,14 +171,6 @@ def _build_json(settings: WebhookSettings, told: Told, now: datetime) -> Outgoin
         },
         "reason": _describe_reason(content),
     }
-    body = orjson.dumps(document, option=orjson.OPT_UTC_Z)
-    timestamp = str(int(now.timestamp()))
-    headers = {
-        "Content-Type": "application/json",
-        "X-Listbridge-Timestamp": timestamp,
-        "X-Listbridge-Signature": f"sha256={sign(_key(settings), timestamp, body)}",
-    }
-    return OutgoingRequest("POST", settings.url, headers, body)
 
 
 def _describe_reason(content: Mapping[str, Any]) -> dict[str, int | None] | None:
@@ -191,6 +197,18 @@ def _reason_code(told: Told) -> str:
     return f"{kind}{'' if subtype is None else subtype}"
 
 
+def _count_rows(told: Told, name: str) -> str:
+    """Return a counter of an import, those by code summed up; empty where there is none."""
+    if told.event != "import":
+        return ""
+    count = told.content["import"]["counters"][name]
+    return str(sum(count.values()) if isinstance(count, dict) else count)
+
+
+def _import_value(told: Told, name: str) -> str:
+    return str(told.content["import"][name] or "") if told.event == "import" else ""
+
+
 # The channels count from 0 here, in old receivers from 1.
 _VALUES: dict[str, Callable[[Told, Wording], str]] = {
     "date": lambda told, _: format_date(told.at, told.time_zone),
@@ -207,4 +225,11 @@ _VALUES: dict[str, Callable[[Told, Wording], str]] = {
     "groups": lambda told, _: ",".join(map(str, told.content["groups"])),
     "channel": lambda told, _: str(told.content["channel"] - Channel.EMAIL),
     "channel+1": lambda told, _: str(told.content["channel"] - Channel.EMAIL + 1),
+    "import": lambda told, _: _import_value(told, "number"),
+    "file": lambda told, _: _import_value(told, "file"),
+    "state": lambda told, _: _import_value(told, "state"),
+    "code": lambda told, _: _import_value(told, "code"),
+    "total": lambda told, _: _count_rows(told, "total"),
+    "refused": lambda told, _: _count_rows(told, "refused"),
+    "noted": lambda told, _: _count_rows(told, "noted"),
 }

@@ -23,6 +23,7 @@ from audience.accounts import (
     set_account_state,
     users_of,
 )
+from audience.notices import find_contact, set_contact
 from audience.service_access import (
     Service,
     Switches,
@@ -35,6 +36,7 @@ from audience.service_access import (
 )
 from listbridge.commands.options import Outcome, PasswordOption, application, require_password, write
 from listbridge.customers import open_account
+from listbridge.errors import CommandError
 from listbridge.output import JsonOption, Row, print_json, print_rows, print_values
 
 app = typer.Typer(help="Accounts: the customers of the server.", no_args_is_help=True)
@@ -97,12 +99,15 @@ def show(number: Number, as_json: JsonOption = False) -> None:
     with application() as opened, opened.database.read() as connection:
         account = find_account(connection, number)
         users, names = users_of(connection, account.id), hosts_of(connection, account.id)
+        contact = find_contact(connection, account.id)
         services = [_describe_service(*item) for item in switches_of(connection, account.id).items()]
         rules = [asdict(rule) for rule in rules_of(connection, account.id)]
     if as_json:
-        print_json(_describe(account) | {"users": users, "hosts": names, "services": services, "addresses": rules})
+        people = {"users": users, "hosts": names, "contact": contact}
+        print_json(_describe(account) | people | {"services": services, "addresses": rules})
         return
-    print_values(_describe(account) | {"users": ", ".join(users), "hosts": ", ".join(names) or None})
+    people = {"users": ", ".join(users), "hosts": ", ".join(names) or None, "contact": contact}
+    print_values(_describe(account) | people)
     print()
     print_rows(services, as_json=False, nothing="")
     print()
@@ -144,6 +149,21 @@ def set_password(
     secret = require_password(password)
     names = _change(number, change_password, secret, user)
     print(f"New password for {' and '.join(names)}.")
+
+
+@app.command()
+def contact(
+    number: Number,
+    email: Annotated[
+        str | None, typer.Option(help="Address that gets the notices about the account's files.", show_default=False)
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Tell nobody any more.")] = False,
+) -> None:
+    """Name the technical contact of an account, who is told of files that failed or did not come."""
+    if (email is None) != remove:
+        raise CommandError("Give either --email ADDRESS or --remove.")
+    stored = _change(number, set_contact, email)
+    print(f"Account {number} has {f'the technical contact {stored}' if stored else 'no technical contact'}.")
 
 
 @hosts.command("add")
