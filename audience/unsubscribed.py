@@ -1,19 +1,15 @@
-"""Which unsubscriptions an export is about: combinable filters that become one query.
-
-A recipient appears once per list. Where both the e-mail and the SMS subscription pass the filters, the row is the
-e-mail one's; a person who passes with the SMS subscription alone gives a row too.
-"""
+"""Which unsubscriptions an export is about: combinable filters that become one query."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, case, exists, false, func, not_, or_, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, case, false, func, not_, or_
 
-from audience.status_rules import Channel, Reason, Status
+from audience.columns import check_key, pick_columns
+from audience.selections import Selection, date_conditions, select_people
+from audience.status_rules import Reason, Status
 from db.tables import mailing_list, recipient, subscription
 
 SUBTYPES: Mapping[Reason, tuple[int, ...]] = {
@@ -31,9 +27,6 @@ SUBTYPES: Mapping[Reason, tuple[int, ...]] = {
 }
 """The sub-types that each reason is known with (specification 6.4)."""
 
-FIELD_PREFIX = "field:"
-"""The column `field:7` is the personal data field of number 7."""
-
 _VOLUNTARY = (Reason.LINK, Reason.HEADER_LINK, Reason.HEADER_MAILTO)
 _COLUMNS: Mapping[str, ColumnElement[Any]] = {
     "email": recipient.c.email,
@@ -47,23 +40,6 @@ _COLUMNS: Mapping[str, ColumnElement[Any]] = {
 }
 COLUMNS = tuple(_COLUMNS)
 """What a row can tell, besides personal data fields."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnsubscribedFilter:
-    """Conditions that must all hold."""
-
-    account_id: int
-    lists: tuple[int, ...] | None = None
-    """Numbers of the lists that count; None: all of them."""
-    exclude_lists: tuple[int, ...] = ()
-    since: datetime | None = None
-    """Unsubscribed at this instant or later."""
-    until: datetime | None = None
-    """Unsubscribed before this instant."""
-    reasons: tuple[int, ...] | None = None
-    """Codes as `parse_reason` takes them; None: whatever the reason, even an unknown one."""
-    exclude_reasons: tuple[int, ...] = ()
 
 
 def parse_reason(code: int | str) -> tuple[Reason, int | None]:
@@ -91,31 +67,26 @@ def check_column(key: str) -> None:
     Raises:
         ValueError: it is neither one of `COLUMNS` nor `field:` and a field number.
     """
-    if key not in _COLUMNS and _field_number(key) is None:
-        raise ValueError(f"{key!r} is not a column: choose among {', '.join(COLUMNS)} and field:<number>.")
+    check_key(key, COLUMNS, fields=True)
 
 
-def select_unsubscribed(wanted: UnsubscribedFilter, columns: Sequence[str]) -> Select[*tuple[Any, ...]]:
-    """Return the query for the unsubscriptions wanted, by list number, instant and recipient.
+def select_unsubscribed(wanted: Selection, columns: Sequence[str]) -> Select[*tuple[Any, ...]]:
+    """Return the query for the unsubscriptions wanted, by list number, instant of the change and recipient.
 
     Args:
-        wanted: which ones.
+        wanted: which ones; the stretch is about the change of the subscription, which is the unsubscription itself or,
+            after an import was undone, the return to one of earlier.
         columns: what each row tells, keys of `COLUMNS` or `field:<number>`.
 
     Raises:
         ValueError: a column or a reason code is unknown.
     """
-    joined = mailing_list.join(subscription, subscription.c.list_id == mailing_list.c.id).join(
-        recipient, recipient.c.id == subscription.c.recipient_id
-    )
-    return (
-        select(*(_column(key) for key in columns))
-        .select_from(joined)
-        .where(*_list_conditions(wanted), *_conditions(wanted, subscription), _first_of_person(wanted))
-        # Who was forgotten has no address to tell any more.
-        .where(or_(recipient.c.email.is_not(None), recipient.c.mobile.is_not(None)))
-        .order_by(mailing_list.c.number, subscription.c.unsubscribed_at, subscription.c.recipient_id)
-    )
+
+    def conditions(table: FromClause) -> Iterator[ColumnElement[bool]]:
+        return _conditions(wanted, table)
+
+    people = select_people(wanted, pick_columns(columns, _COLUMNS), conditions)
+    return people.order_by(mailing_list.c.number, subscription.c.changed_at, subscription.c.recipient_id)
 
 
 def _parse_number(code: int | str) -> int:
@@ -124,35 +95,11 @@ def _parse_number(code: int | str) -> int:
     return int(code)
 
 
-def _field_number(key: str) -> int | None:
-    digits = key.removeprefix(FIELD_PREFIX)
-    usable = key.startswith(FIELD_PREFIX) and digits.isascii() and digits.isdigit() and int(digits) > 0
-    return int(digits) if usable else None
-
-
-def _column(key: str) -> ColumnElement[Any]:
-    check_column(key)
-    number = _field_number(key)
-    return _COLUMNS[key] if number is None else recipient.c.fields[str(number)].as_string()
-
-
-def _list_conditions(wanted: UnsubscribedFilter) -> Iterable[ColumnElement[bool]]:
-    yield mailing_list.c.account_id == wanted.account_id
-    yield mailing_list.c.deleted_at.is_(None)
-    if wanted.lists is not None:
-        yield mailing_list.c.number.in_(wanted.lists)
-    if wanted.exclude_lists:
-        yield mailing_list.c.number.not_in(wanted.exclude_lists)
-
-
-def _conditions(wanted: UnsubscribedFilter, table: FromClause) -> Iterable[ColumnElement[bool]]:
+def _conditions(wanted: Selection, table: FromClause) -> Iterator[ColumnElement[bool]]:
     yield table.c.status == Status.UNSUBSCRIBED
     # Said as well, because the index covers only these rows.
     yield table.c.unsubscribed_at.is_not(None)
-    if wanted.since is not None:
-        yield table.c.unsubscribed_at >= wanted.since
-    if wanted.until is not None:
-        yield table.c.unsubscribed_at < wanted.until
+    yield from date_conditions(wanted, table.c.changed_at)
     if wanted.reasons is not None:
         yield _has_reason(table, wanted.reasons)
     if wanted.exclude_reasons:
@@ -168,14 +115,3 @@ def _has_reason(table: FromClause, codes: Iterable[int]) -> ColumnElement[bool]:
         of_kind = kind == wanted_kind
         matches.append(of_kind if wanted_subtype is None else and_(of_kind, subtype == wanted_subtype))
     return or_(false(), *matches)
-
-
-def _first_of_person(wanted: UnsubscribedFilter) -> ColumnElement[bool]:
-    twin = subscription.alias("twin")
-    has_email_row = exists().where(
-        twin.c.recipient_id == subscription.c.recipient_id,
-        twin.c.list_id == subscription.c.list_id,
-        twin.c.channel == Channel.EMAIL,
-        *_conditions(wanted, twin),
-    )
-    return or_(subscription.c.channel == Channel.EMAIL, not_(has_email_row))

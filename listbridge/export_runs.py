@@ -24,12 +24,23 @@ class ExportRun:
     state: str
     rows: int | None
     file_name: str | None
+    files: list[str] | None
+    """Names of all files, relative to the account's home; None: not known yet."""
     error_text: str | None
     """Why it failed, or, while it waits to be tried again, what was in its way."""
     not_before: datetime | None
     """Of a run in the queue: when it may begin; None: at once."""
+    covers_since: datetime | None
+    covers_until: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took from its beginning to its end; None: it has not ended."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return round((self.finished_at - self.started_at).total_seconds(), 3)
 
 
 def list_export_runs(connection: Connection, export_id: int | None = None, *, limit: int = 100) -> list[ExportRun]:
@@ -54,8 +65,11 @@ def _select_runs(connection: Connection, condition: ColumnElement[bool], limit: 
             export_run.c.state,
             export_run.c.rows,
             export_run.c.file_name,
+            export_run.c.files,
             export_run.c.error_text,
             case((export_run.c.state == "queued", export_run.c.lease_until)),
+            export_run.c.covers_since,
+            export_run.c.covers_until,
             export_run.c.started_at,
             export_run.c.finished_at,
         )

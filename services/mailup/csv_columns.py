@@ -47,14 +47,58 @@ DEFAULT_FIELDS: dict[int, str] = {
 MAX_FIELD = 39
 """Fields are called campo1 … campo39."""
 
-EXPORT_HEADERS: dict[str, str] = {
-    "email": "email",
-    "mobile": "Phone Number",
-    "list": "idList",
-    "unsubscribed_at": "OptOut_Date",
-    "subscribed_at": "Subscription Date",
-    "message": "optout_nl",
-    "reason_type": "optout_type",
-    "reason_subtype": "optout_subtype",
+EXPORT_HEADERS: dict[str, dict[str, str]] = {
+    "unsubscribers": {
+        "email": "email",
+        "mobile": "Phone Number",
+        "list": "idList",
+        "unsubscribed_at": "OptOut_Date",
+        "subscribed_at": "Subscription Date",
+        "message": "optout_nl",
+        "reason_type": "optout_type",
+        "reason_subtype": "optout_subtype",
+    },
+    "subscribers": {
+        "email": "email",
+        "mobile": "Phone Number",
+        "list": "idList",
+        "subscribed_at": "Subscription Date",
+        "groups": "IdGroup",
+    },
+    "email-statistics": {
+        "list": "idList",
+        "sending": "idInvio",
+        "message": "idNl",
+        "email": "email",
+        "subject": "subject",
+        "status": "statusType",
+        "details": "details",
+        "changed_at": "statusChange",
+        "sent_at": "sentDate",
+    },
+    "sms-statistics": {
+        "recipient": "recipient",
+        "list": "idList",
+        "message": "idSMS",
+        "sent_at": "sentdate",
+        "changed_at": "responsedate",
+        "status": "status",
+    },
+    "recipients": {
+        "email": "email",
+        "mobile": "Phone Number",
+        "list": "idList",
+        "unsubscribed_at": "OptOut_Date",
+        "subscribed_at": "Subscription Date",
+        "groups": "IdGroup",
+        "reason_type": "optout_type",
+        "reason_subtype": "optout_subtype",
+    },
 }
-"""Header cell by column, as `audience.unsubscribed.COLUMNS` names them."""
+"""Header cell by type of export and column, as `jobs.export_types` names them (specification §4.4)."""
+
+EXPORT_WORDS: dict[str, dict[str, str]] = {
+    "email-statistics": {"sent": "SNT", "opened": "OPN", "clicked": "CLK", "bounced": "NCO"},
+    "sms-statistics": {"delivered": "DELIVERED", "queued": "QUEUED", "error": "ERROR"},
+}
+"""What is written for a state, by type of export and the state's own name (specification §4.4)."""

@@ -36,8 +36,8 @@ FAILED_NEW = -400
 FAILED_DETAILS = -500
 FAILED_START = -600
 
-# To be executed, in progress, completed, failed.
-STATUS_CODES = {"prepared": 1, "queued": 1, "running": 2, "completed": 3, "skipped": 3, "failed": 4}
+# To be executed, in progress, completed, failed. Cancelled has no code of its own, and is not completed.
+STATUS_CODES = {"prepared": 1, "queued": 1, "running": 2, "completed": 3, "skipped": 3, "failed": 4, "cancelled": 4}
 
 _COUNTERS = {
     "TotalContacts": "total",

@@ -12,14 +12,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-import jobs.exports
+import jobs.export_runs
 from audience.accounts import add_account, find_account
 from audience.lists import add_list
 from audience.status_rules import Channel, Status
 from db.engine import Database
-from db.tables import export, export_run, recipient, subscription
+from db.tables import export_run, recipient, subscription
+from db.tables import schedule as schedule_table
 from exchange.export_csv import CsvFormat
-from jobs.exports import ExportSettings, add_export, run_next_export
+from jobs.export_runs import run_next_export
+from jobs.exports import ExportSettings, add_export
 from jobs.housekeeping import remove_export_leftovers
 from jobs.leases import name_owner
 from jobs.schedules import enqueue_due
@@ -60,8 +62,8 @@ def schedule(database: Database) -> dict[str, str]:
     )
     with database.write() as connection:
         export_id = add_export(connection, find_account(connection, 1), "unsubscribers", settings, "02:30")
-        since = export.update().where(export.c.id == export_id)
-        connection.execute(since.values(scheduled_since=FIRST_DAY + timedelta(hours=12)))
+        since = schedule_table.update().where(schedule_table.c.subject_id == export_id)
+        connection.execute(since.values(since=FIRST_DAY + timedelta(hours=12)))
     assert enqueue_due(database, LAST_DAY + timedelta(hours=12)) == DAYS
     return {
         f"{export_id}_{FIRST_DAY + timedelta(days=day + 1):%Y%m%d}.csv": "".join(
@@ -74,7 +76,7 @@ def schedule(database: Database) -> dict[str, str]:
 def work(url: str, storage: Storage) -> None:
     """Do what is queued, as a worker would; the body of the process that gets killed."""
     # Kills of one run again and again are what this test is about, not what makes a run be given up.
-    vars(jobs.exports)["MAX_ATTEMPTS"] = 1000
+    vars(jobs.export_runs)["MAX_ATTEMPTS"] = 1000
     database, owner = Database(url), name_owner()
     while run_next_export(database, storage, owner):
         pass

@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 
 from audience.accounts import add_account
 from audience.lists import add_list
+from audience.selections import Selection
 from audience.status_rules import Channel, Status
-from audience.unsubscribed import COLUMNS, UnsubscribedFilter, select_unsubscribed
+from audience.unsubscribed import COLUMNS, select_unsubscribed
 from db.engine import Database
 from db.tables import recipient, subscription
 
@@ -108,7 +109,7 @@ def add_people(connection: Connection, account_id: int, lists: dict[int, int], r
                 channel=channel,
                 status=status,
                 subscribed_at=datetime(2026, 1, 1, tzinfo=UTC),
-                changed_at=noon(5),
+                changed_at=noon(day or 5),
                 unsubscribed_at=noon(day) if day is not None else None,
                 reason_type=reason,
                 reason_subtype=subtype,
@@ -119,7 +120,7 @@ def add_people(connection: Connection, account_id: int, lists: dict[int, int], r
 
 
 def find(database: Database, columns: Iterable[str] = ("email", "list"), **filters: Any) -> list[tuple[Any, ...]]:
-    wanted = UnsubscribedFilter(**{"account_id": ACCOUNT, **filters})
+    wanted = Selection(**{"account_id": ACCOUNT, **filters})
     with database.read() as connection:
         return [tuple(row) for row in connection.execute(select_unsubscribed(wanted, list(columns)))]
 
@@ -154,12 +155,12 @@ def test_a_row_tells_every_column(people: Database) -> None:
 
 def test_sqlite_finds_a_day_by_the_index_of_unsubscriptions(sqlite_url: str) -> None:
     database = Database(sqlite_url)
-    query = select_unsubscribed(UnsubscribedFilter(account_id=1, since=noon(1), until=noon(2)), ["email"])
+    query = select_unsubscribed(Selection(account_id=1, since=noon(1), until=noon(2)), ["email"])
     compiled = query.compile(database.engine, compile_kwargs={"literal_binds": True})
     with database.read() as connection:
         plan = "\n".join(row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}"))
     database.close()
-    assert "ix_subscription_unsubscribed (list_id=? AND unsubscribed_at>? AND unsubscribed_at<?)" in plan
+    assert "ix_subscription_unsubscribed (list_id=? AND changed_at>? AND changed_at<?)" in plan
     # Neither a table read through nor rows collected to be sorted: memory stays flat.
     assert "SCAN" not in plan
     assert "TEMP B-TREE" not in plan

@@ -18,8 +18,9 @@ from audience.accounts import Account, add_account, load_account
 from audience.lists import add_list, lists_of, set_field
 from audience.status_rules import Channel, Status
 from db.engine import Database
-from db.tables import export, export_run, recipient, subscription
+from db.tables import export, export_run, recipient, schedule, subscription
 from exchange.export_csv import CsvFormat
+from jobs.export_runs import run_next_export
 from jobs.exports import (
     ExportError,
     ExportSettings,
@@ -28,14 +29,13 @@ from jobs.exports import (
     exports_of,
     find_export,
     request_run,
-    run_next_export,
 )
 from jobs.leases import RunTable, name_owner
 from jobs.schedules import enqueue_due
 from jobs.storage import Storage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-PLAIN = {"columns": ("email",), "csv": CsvFormat(header=False), "name_pattern": "{type}.csv"}
+PLAIN: dict[str, Any] = {"columns": ("email",), "csv": CsvFormat(header=False), "name_pattern": "{type}.csv"}
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_daily_exports_hold_each_instant_once_over_the_clock_change(
     daily = {**PLAIN, "period": "previous-day", "name_pattern": "{date:yyyyMMddHHmmss}.csv"}
     add(database, account, "02:30", **daily)
     with database.write() as connection:
-        connection.execute(export.update().values(scheduled_since=datetime(2026, 3, 28, 12, tzinfo=UTC)))
+        connection.execute(schedule.update().values(since=datetime(2026, 3, 28, 12, tzinfo=UTC)))
     assert enqueue_due(database, datetime(2026, 3, 31, 12, tzinfo=UTC)) == 3
     run_all(database, storage)
     assert exported(storage) == {
@@ -209,9 +209,9 @@ def test_a_name_taken_after_it_was_recorded_is_left_to_its_file(
 ) -> None:
     run_id = request(database, add(database, account, **PLAIN))
     # As left by an owner that died before it could put the file into the home.
-    change_run(database, run_id, state="running", attempts=1, file_name="unsubscribers.csv", rows=1)
+    change_run(database, run_id, state="running", attempts=1, files=["export/unsubscribers.csv"], rows=1)
     change_run(database, run_id, lease_owner="elsewhere:1:0", lease_until=NOON)
-    (storage.exports / f"{run_id}.ready").write_text("finished before")
+    (storage.exports / f"{run_id}.0.ready").write_text("finished before")
     (storage.prepare_home(7) / "export" / "unsubscribers.csv").write_text("another")
     run_all(database, storage)
     assert exported(storage) == {"unsubscribers.csv": "another", "unsubscribers-1.csv": "finished before"}
@@ -222,7 +222,7 @@ def test_a_delivered_file_that_the_partner_took_away_does_not_come_back(
     database: Database, storage: Storage, account: Account
 ) -> None:
     run_id = request(database, add(database, account, **PLAIN))
-    change_run(database, run_id, state="running", attempts=3, file_name="unsubscribers.csv", rows=1)
+    change_run(database, run_id, state="running", attempts=3, files=["export/unsubscribers.csv"], rows=1)
     change_run(database, run_id, lease_owner="elsewhere:1:0", lease_until=NOON)
     run_all(database, storage)
     assert exported(storage) == {}
@@ -396,7 +396,7 @@ def test_exports_are_listed_and_found(database: Database, storage: Storage, acco
 @pytest.mark.parametrize(
     ("type", "settings", "at", "text"),
     [
-        ("recipients", {}, None, "'recipients' is not a type of export"),
+        ("people", {}, None, "'people' is not a type of export"),
         ("unsubscribers", {}, "25:00", "HH:MM"),
         ("unsubscribers", {"lists": (1, 3)}, None, "There is no list 3 in account 7"),
         ("unsubscribers", {"exclude_lists": (4,)}, None, "There is no list 4 in account 7"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from audience.selections import Selection
 from audience.status_rules import Reason
-from audience.unsubscribed import SUBTYPES, UnsubscribedFilter, check_column, parse_reason, select_unsubscribed
+from audience.unsubscribed import SUBTYPES, check_column, parse_reason, select_unsubscribed
 
 CODES = [
     (0, Reason.ADMINISTRATOR, None),
@@ -80,6 +81,6 @@ def test_refuses_an_unknown_column(key: str) -> None:
 
 def test_a_query_checks_columns_and_reasons() -> None:
     with pytest.raises(ValueError, match="is not a column"):
-        select_unsubscribed(UnsubscribedFilter(account_id=1), ["password"])
+        select_unsubscribed(Selection(account_id=1), ["password"])
     with pytest.raises(ValueError, match="is not the code"):
-        select_unsubscribed(UnsubscribedFilter(account_id=1, exclude_reasons=(3,)), ["email"])
+        select_unsubscribed(Selection(account_id=1, exclude_reasons=(3,)), ["email"])
