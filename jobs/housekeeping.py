@@ -1,4 +1,4 @@
-"""Takes away what nobody needs any more: imported files, remains of exports, heartbeats of the dead, deleted lists."""
+"""Takes away what nobody needs any more: imported files, remains of runs, heartbeats of the dead, deleted lists."""
 
 from __future__ import annotations
 
@@ -7,19 +7,33 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import exists, select, tuple_
 
 from db.engine import Database
-from db.tables import export_run, heartbeat, import_run, notification
+from db.tables import (
+    export_run,
+    heartbeat,
+    import_run,
+    import_seen,
+    notice,
+    notification,
+    transfer_run,
+    transferred_file,
+)
 from jobs.deleted_lists import empty_deleted_lists, remove_along
-from jobs.exports import remove_leftovers
+from jobs.export_files import remove_leftovers
+from jobs.leases import CANCELLED
 from jobs.storage import Storage
 
 log = structlog.get_logger()
 
 KEPT_HEARTBEATS = timedelta(days=1)
 KEPT_NOTIFICATIONS = timedelta(days=30)
-FINISHED = ("completed", "failed", "skipped")
+KEPT_NOTICES = timedelta(days=30)
+KEPT_RUNS = timedelta(days=365)
+"""How long the history of exports and transfers is kept."""
+FINISHED = ("completed", "failed", "skipped", CANCELLED)
+_MAY_GO_ON = ("failed", CANCELLED)
 _ASKED_AT_ONCE = 500
 
 
@@ -37,6 +51,9 @@ def keep_house(database: Database, storage: Storage, keep_spool: timedelta) -> N
         exports=remove_export_leftovers(database, storage),
         heartbeats=remove_heartbeats(database),
         notifications=remove_notifications(database),
+        notices=remove_notices(database),
+        runs=remove_runs(database),
+        seen=remove_seen(database, keep_spool),
         lists=empty_deleted_lists(database),
     )
 
@@ -80,6 +97,71 @@ def remove_notifications(database: Database) -> int:
     # A notification ends after it became due, and the index knows when that was.
     ended = notification.c.state.in_(("delivered", "failed")) & (notification.c.due_at < before)
     return remove_along(database, notification.c.id, ended & (notification.c.finished_at < before))
+
+
+def remove_notices(database: Database) -> int:
+    """Remove the notices to technical contacts that went out thirty days ago; return how many."""
+    before = datetime.now(UTC) - KEPT_NOTICES
+    return remove_along(database, notice.c.id, (notice.c.state == "sent") & (notice.c.sent_at < before))
+
+
+def remove_runs(database: Database) -> int:
+    """Remove runs of exports and transfers that ended a year ago; return how many.
+
+    The newest that an export completed stays, since an incremental one goes on from there; of a transfer the newest
+    stays, and so do those by which files are known to have been transferred.
+    """
+    before = datetime.now(UTC) - KEPT_RUNS
+    later, covered = export_run.alias(), export_run.c.covers_until
+    is_followed = exists().where(
+        later.c.export_id == export_run.c.export_id,
+        later.c.due_at > export_run.c.due_at,
+        later.c.state == "completed",
+        covered.is_(None) | (later.c.covers_until >= covered),
+    )
+    exports = export_run.c.state.in_(FINISHED) & (export_run.c.finished_at < before) & is_followed
+    has_files = exists().where(transferred_file.c.run_id == transfer_run.c.id)
+    newer = transfer_run.alias()
+    is_old = exists().where(newer.c.transfer_id == transfer_run.c.transfer_id, newer.c.due_at > transfer_run.c.due_at)
+    transfers = transfer_run.c.state.in_(FINISHED) & (transfer_run.c.finished_at < before) & ~has_files & is_old
+    return remove_along(database, export_run.c.id, exports) + remove_along(database, transfer_run.c.id, transfers)
+
+
+def remove_seen(database: Database, keep: timedelta) -> int:
+    """Remove what imports noted about the people whom they met, when they have ended; return how many rows.
+
+    Args:
+        database: that has the notes.
+        keep: how long an import that failed may still be run again, for which it needs them.
+    """
+    removed = 0
+    for import_id, list_id in _noted_imports(database):
+        # An import has notes of two kinds, the second under its negative id.
+        if _has_ended(database, abs(import_id), datetime.now(UTC) - keep):
+            of_list = (import_seen.c.import_id == import_id) & (import_seen.c.list_id == list_id)
+            removed += remove_along(database, import_seen.c.recipient_id, of_list)
+    return removed
+
+
+def _noted_imports(database: Database) -> Iterator[tuple[int, int]]:
+    """Step from one import and list to the next, since each may have millions of rows."""
+    key = (import_seen.c.import_id, import_seen.c.list_id)
+    query = select(*key).order_by(*key).limit(1)
+    with database.read_once() as connection:
+        found = connection.execute(query).one_or_none()
+    while found is not None:
+        yield found.import_id, found.list_id
+        with database.read_once() as connection:
+            found = connection.execute(query.where(tuple_(*key) > tuple_(*found))).one_or_none()
+
+
+def _has_ended(database: Database, import_id: int, before: datetime) -> bool:
+    state = select(import_run.c.state, import_run.c.finished_at).where(import_run.c.id == import_id)
+    with database.read_once() as connection:
+        found = connection.execute(state).one_or_none()
+    if found is None or found.state not in _MAY_GO_ON:
+        return found is None or found.state in FINISHED
+    return bool(found.finished_at < before)
 
 
 def _is_older(path: Path, instant: datetime) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -22,19 +23,31 @@ from sqlalchemy.exc import DBAPIError
 from db.engine import Database
 from db.functions import insert_into
 from db.tables import heartbeat
-from jobs.exports import run_next_export
+from jobs.bundles import release_bundles
+from jobs.export_runs import run_next_export
 from jobs.housekeeping import keep_house
 from jobs.imports import run_next_import
 from jobs.leases import name_owner
+from jobs.missing_files import tell_missing
 from jobs.notifications import Notifier
 from jobs.outgoing_http import Network, OutgoingClient
+from jobs.remote_access import Dialer
 from jobs.schedules import enqueue_due
 from jobs.storage import Storage
+from jobs.transfer_runs import run_next_transfer
+from jobs.transfers import enqueue_deliveries
 from jobs.webhook_requests import Wording
 
 log = structlog.get_logger()
 
 ROLE = "worker"
+BUNDLES_SECONDS = 10.0
+MISSING_FILES_SECONDS = 30.0
+"""How often missing files are looked for."""
+TRANSFER_WORKERS = 2
+"""Transfers with different servers that run at the same time; they mostly wait."""
+_OTHER_JOBS = 7
+"""Jobs of which there is one each; all must be able to run at the same time."""
 RunNext = Callable[[Database, Storage, str, threading.Event], bool]
 
 
@@ -53,6 +66,8 @@ class WorkerOptions:
     keep_spool_days: float = 7.0
     webhook_allowed_networks: tuple[Network, ...] = ()
     """Where webhooks may lie although it is not a public network."""
+    transfer_allowed_networks: tuple[Network, ...] = ()
+    """Where partners' servers may lie although it is not a public network."""
     webhook_wording: Wording = field(default_factory=Wording)
 
 
@@ -89,7 +104,7 @@ class _Worker:
         self._options = options
         self._stop = stop
         self._owner = name_owner()
-        jobs = options.import_workers + 5
+        jobs = options.import_workers + TRANSFER_WORKERS + _OTHER_JOBS
         self._scheduler = BackgroundScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(jobs)})
 
     def start(self) -> None:
@@ -101,9 +116,15 @@ class _Worker:
         for number in range(1, options.import_workers + 1):
             self._add_queue(f"imports-{number}", run_next_import)
         self._add_queue("exports", run_next_export)
+        self._add("deliveries", options.schedule_seconds, lambda: enqueue_deliveries(self._database))
+        run_transfer = partial(run_next_transfer, dialer=Dialer(options.transfer_allowed_networks))
+        for number in range(1, TRANSFER_WORKERS + 1):
+            self._add_queue(f"transfers-{number}", run_transfer)
         client = OutgoingClient(options.webhook_allowed_networks)
         notifier = Notifier(self._database, client, options.webhook_wording)
         self._add("notifications", options.poll_seconds, lambda: notifier.deliver_due(name_owner(), self._stop))
+        self._add("bundles", BUNDLES_SECONDS, lambda: release_bundles(self._database, datetime.now(UTC)))
+        self._add("missing-files", MISSING_FILES_SECONDS, lambda: tell_missing(self._database, datetime.now(UTC)))
         keep_spool = timedelta(days=options.keep_spool_days)
         housekeeping = options.housekeeping_seconds
         self._add("housekeeping", housekeeping, lambda: keep_house(self._database, self._storage, keep_spool))

@@ -20,7 +20,7 @@ from sqlalchemy import select
 from audience.accounts import Account, add_account
 from audience.status_rules import Channel, Status
 from db.engine import Database
-from db.tables import export, export_run, heartbeat, import_run, mailing_list, recipient, subscription
+from db.tables import export_run, heartbeat, import_run, mailing_list, recipient, schedule, subscription
 from exchange.export_csv import CsvFormat
 from exchange.profiles import Profile
 from jobs.exports import ExportSettings, add_export, request_run
@@ -119,7 +119,7 @@ def test_a_worker_runs_exports_when_they_are_due(database: Database, storage: St
     three_days_ago = datetime.now(UTC) - timedelta(days=3)
     with database.write() as connection:
         add_export(connection, account, "unsubscribers", settings, "12:00")
-        connection.execute(export.update().values(scheduled_since=three_days_ago))
+        connection.execute(schedule.update().values(since=three_days_ago))
     with working(database, storage):
         wait_until(lambda: values(database, export_run.c.state) == ["completed"] * 3)
     assert len(exported(storage)) == 3

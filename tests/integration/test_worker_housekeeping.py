@@ -9,19 +9,29 @@ from typing import Any
 
 import pytest
 
-from audience.accounts import add_account
+from audience.accounts import add_account, find_account
 from audience.lists import add_list
 from db.engine import Database
-from db.tables import export_run, heartbeat, import_run
+from db.tables import export_run, heartbeat, import_run, import_seen, notice
 from exchange.profiles import Profile
-from jobs.exports import ExportSettings, add_export, request_run
-from jobs.housekeeping import keep_house, remove_export_leftovers, remove_heartbeats, remove_imported
+from jobs.export_settings import ExportSettings
+from jobs.exports import add_export, request_run
+from jobs.housekeeping import (
+    keep_house,
+    remove_export_leftovers,
+    remove_heartbeats,
+    remove_imported,
+    remove_notices,
+    remove_runs,
+    remove_seen,
+)
 from jobs.queue import ImportRequest, enqueue_import
 from jobs.storage import Storage
 from jobs.worker import beat
 
 NOW = datetime.now(UTC)
 WEEK = timedelta(days=7)
+UNFINISHED = ("queued", "running")
 
 
 def spool(database: Database, storage: Storage, name: str, **values: Any) -> None:
@@ -51,7 +61,7 @@ def test_spooled_files_go_a_week_after_their_import_has_ended(
     database: Database, storage: Storage, account_id: int
 ) -> None:
     old, recent = NOW - timedelta(days=8), NOW - timedelta(days=6)
-    for state in ("completed", "failed", "skipped"):
+    for state in ("completed", "failed", "skipped", "cancelled"):
         spool(database, storage, f"old-{state}", state=state, finished_at=old)
         spool(database, storage, f"recent-{state}", state=state, finished_at=recent)
     for state in ("prepared", "queued", "running"):
@@ -60,9 +70,10 @@ def test_spooled_files_go_a_week_after_their_import_has_ended(
         (storage.imports / name).write_text("email\r\n")
     for name in ("unknown", "old.part"):
         os.utime(storage.imports / name, (old.timestamp(), old.timestamp()))
-    assert remove_imported(database, storage, WEEK) == 4
+    assert remove_imported(database, storage, WEEK) == 5
     assert names(storage.imports) == {
-        *("recent-completed", "recent-failed", "recent-skipped", "old-prepared", "old-queued", "old-running"),
+        *("recent-completed", "recent-failed", "recent-skipped", "recent-cancelled"),
+        *("old-prepared", "old-queued", "old-running"),
         *("unknown", "recent.part"),
     }
     assert remove_imported(database, storage, WEEK) == 0
@@ -82,7 +93,7 @@ def test_leftovers_of_exports_go_when_their_run_has_ended(
     with database.write() as connection:
         account = add_account(connection, 8, password="a long password")
         export_id = add_export(connection, account, "unsubscribers", ExportSettings())
-        runs = {state: request_run(connection, export_id) for state in ("queued", "running", "completed", "failed")}
+        runs = {state: request_run(connection, export_id) for state in (*UNFINISHED, "completed", "failed")}
         for state, run_id in runs.items():
             connection.execute(export_run.update().where(export_run.c.id == run_id).values(state=state))
     for run_id in (*runs.values(), 999):
@@ -104,6 +115,57 @@ def test_heartbeats_of_a_day_ago_go(database: Database) -> None:
     assert remove_heartbeats(database) == 1
     with database.read() as connection:
         assert [row.owner for row in connection.execute(heartbeat.select())] == ["alive"]
+
+
+def test_notices_go_thirty_days_after_they_went_out(database: Database, account_id: int) -> None:
+    mail = {"account_id": account_id, "kind": "import", "address": "a@example.com", "subject": "s", "text": "t"}
+    old, recent = NOW - timedelta(days=31), NOW - timedelta(days=29)
+    with database.write() as connection:
+        for key, state, sent in (("a", "sent", old), ("b", "sent", recent), ("c", "waiting", None)):
+            connection.execute(notice.insert().values(key=key, state=state, created_at=old, sent_at=sent, **mail))
+    assert remove_notices(database) == 1
+    with database.read() as connection:
+        assert [row.key for row in connection.execute(notice.select())] == ["b", "c"]
+
+
+def test_runs_go_after_a_year_but_what_others_go_on_from_stays(database: Database, account_id: int) -> None:
+    old = NOW - timedelta(days=400)
+    with database.write() as connection:
+        account = find_account(connection, 7)
+        for _ in range(2):
+            add_export(connection, account, "unsubscribers", ExportSettings())
+        for export_id, day, state in (
+            *((1, 0, "completed"), (1, 1, "cancelled"), (1, 2, "completed"), (1, 3, "failed"), (1, 4, "queued")),
+            *((2, 0, "completed"), (2, 1, "failed")),
+        ):
+            at = old + timedelta(days=day)
+            run = {"export_id": export_id, "due_at": at, "scheduled": True, "state": state, "finished_at": at}
+            connection.execute(export_run.insert().values(**run))
+    assert remove_runs(database) == 2
+    with database.read() as connection:
+        kept = [(row.export_id, row.state) for row in connection.execute(export_run.select().order_by(export_run.c.id))]
+    assert kept == [(1, "completed"), (1, "failed"), (1, "queued"), (2, "completed"), (2, "failed")]
+
+
+def test_notes_of_imports_go_when_the_import_cannot_go_on(
+    database: Database, storage: Storage, account_id: int
+) -> None:
+    old, recent = NOW - timedelta(days=8), NOW - timedelta(days=1)
+    ended = [("completed", recent), ("failed", old), ("failed", recent), ("cancelled", recent), ("running", None)]
+    for number, (state, at) in enumerate(ended):
+        spool(database, storage, f"file-{number}", state=state, finished_at=at)
+    met = [
+        {"import_id": sign * import_id, "list_id": list_id, "recipient_id": person}
+        for import_id in (1, 2, 3, 4, 5, 6)
+        for sign in (1, -1)
+        for list_id in (1, 2)
+        for person in (1, 2, 3)
+    ]
+    with database.write() as connection:
+        connection.execute(import_seen.insert(), met)
+    assert remove_seen(database, WEEK) == 3 * 12
+    with database.read() as connection:
+        assert {abs(row.import_id) for row in connection.execute(import_seen.select())} == {3, 4, 5}
 
 
 def test_an_empty_house_is_kept_too(database: Database, storage: Storage) -> None:

@@ -258,3 +258,44 @@ def test_reasons_are_type_and_subtype(subtype: int | None, code: str) -> None:
 )
 def test_mobile_numbers_are_split(mobile: str | None, parts: tuple[str, str]) -> None:
     assert split_mobile(mobile) == parts
+
+
+IMPORT = {
+    "number": 12,
+    "file": "people.csv",
+    "state": "completed",
+    "code": None,
+    "text": None,
+    "counters": {"total": 4, "new": 2, "refused": {"email": 1, "columns": 1}, "noted": {}},
+}
+NOBODY = {"email": None, "mobile": None, "fields": {}, "groups": [], "reason_type": None, "reason_subtype": None}
+TOLD_IMPORT = Told(72, "import", "api", AT, {**CONTENT, **NOBODY, "import": IMPORT}, "Europe/Rome")
+
+
+def test_the_end_of_an_import_in_parameters() -> None:
+    names = ("event", "import", "file", "state", "code", "total", "refused", "noted", "email", "groups", "field:1")
+    settings = with_parameters(*((name, name) for name in names), event="import")
+    request = build_request(settings, TOLD_IMPORT, WORDING, NOW)
+    assert request.body is not None
+    values = dict(parse_qsl(request.body.decode(), keep_blank_values=True))
+    assert list(values.values()) == ["import", "12", "people.csv", "completed", "", "4", "2", "0", "", "", ""]
+    # In what is told of a person they are empty.
+    request = build_request(settings, TOLD, WORDING, NOW)
+    assert request.body is not None
+    values = dict(parse_qsl(request.body.decode(), keep_blank_values=True))
+    assert {values[name] for name in ("import", "file", "state", "code", "total", "refused", "noted")} == {""}
+
+
+def test_the_end_of_an_import_as_json() -> None:
+    settings = dataclasses.replace(SETTINGS, event="import", format="json", secret="s")
+    request = build_request(settings, TOLD_IMPORT, WORDING, NOW)
+    assert request.body is not None
+    assert json.loads(request.body) == {
+        "id": 72,
+        "event": "import",
+        "source": "api",
+        "at": "2012-12-10T16:41:03.695400Z",
+        "account": 6457,
+        "list": {"number": 2, "guid": CONTENT["list_guid"]},
+        "import": IMPORT,
+    }
