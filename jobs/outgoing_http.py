@@ -121,68 +121,31 @@ def _unwrap(address: Address) -> Address:
     return address.ipv4_mapped or address.sixtofour or translated or address
 
 
-class OutgoingClient:
-    """Sends requests; safe to share between threads, as nothing is kept from one request to the next."""
+class TargetCheck:
+    """Looks hosts up and tells which of their addresses connections may go to."""
 
-    def __init__(
-        self,
-        allowed: Iterable[Network] = (),
-        *,
-        resolver: Resolver = resolve,
-        ssl_context: ssl.SSLContext | None = None,
-        total_seconds: float = TOTAL_SECONDS,
-    ) -> None:
+    def __init__(self, allowed: Iterable[Network] = (), resolver: Resolver = resolve) -> None:
         """Set the rules.
 
         Args:
-            allowed: networks that requests may go to although they are not public.
+            allowed: networks that connections may go to although they are not public.
             resolver: gives the addresses of host names.
-            ssl_context: checks certificates; the machine's own authorities if not given.
-            total_seconds: for one request with looking up its host, its redirects and its answer.
         """
         self._allowed = tuple(allowed)
         self._resolver = resolver
-        self._ssl_context = ssl_context or ssl.create_default_context()
-        self._total_seconds = total_seconds
 
-    def send(self, request: OutgoingRequest) -> Answer:
-        """Send a request and return the answer, whatever its status.
+    def find_addresses(self, host: str, port: int, deadline: float) -> list[str]:
+        """Return the addresses of a host, all of them fit to connect to.
 
-        Redirects are followed with GET, and with POST where they keep the method (307 and 308); never from https to
-        http. Every hop is checked like the first one.
+        Args:
+            host: a name or an address.
+            port: of the service.
+            deadline: on the monotonic clock, until when the look-up may take.
 
         Raises:
-            TargetRefused: a host has an address that is not public and not allowed.
-            RequestFailed: there was no answer in time.
+            TargetRefused: one of them is not public and not allowed.
+            RequestFailed: there is none, or none was found in time.
         """
-        deadline = time.monotonic() + self._total_seconds
-        url = _parse(request.url)
-        for _ in range(MAX_REDIRECTS + 1):
-            answer, location = self._exchange(request, url, deadline)
-            if location is None:
-                return answer
-            url = _follow(url, location)
-        raise RequestFailed(f"There were more than {MAX_REDIRECTS} redirects.")
-
-    def _exchange(self, request: OutgoingRequest, url: httpx2.URL, deadline: float) -> tuple[Answer, str | None]:
-        """Return the answer of one hop and where it leads."""
-        backend = _CheckedBackend(self._check, deadline)
-        target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        try:
-            with (
-                httpcore2.ConnectionPool(ssl_context=self._ssl_context, network_backend=backend) as pool,
-                pool.stream(request.method, target, headers=_headers(request, url), content=request.body) as response,
-            ):
-                headers = {name.lower(): value for name, value in response.headers}
-                follow = _REDIRECTS if request.method == "GET" else _KEEPING_METHOD
-                if response.status in follow and b"location" in headers:
-                    return Answer(response.status, ""), headers[b"location"].decode("latin-1")
-                return Answer(response.status, _printable(_read_beginning(response))), None
-        except (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError, ValueError) as error:
-            raise RequestFailed(_describe(error)) from error
-
-    def _check(self, host: str, port: int, deadline: float) -> list[str]:
-        """Return the addresses of a host, all of them fit to connect to."""
         try:
             addresses = [ipaddress.ip_address(text) for text in self._resolve(host, port, deadline)]
         except (OSError, UnicodeError, ValueError):
@@ -213,6 +176,66 @@ class OutgoingClient:
     def _is_allowed(self, address: Address) -> bool:
         address = _unwrap(address)
         return any(address in network for network in self._allowed)
+
+
+class OutgoingClient:
+    """Sends requests; safe to share between threads, as nothing is kept from one request to the next."""
+
+    def __init__(
+        self,
+        allowed: Iterable[Network] = (),
+        *,
+        resolver: Resolver = resolve,
+        ssl_context: ssl.SSLContext | None = None,
+        total_seconds: float = TOTAL_SECONDS,
+    ) -> None:
+        """Set the rules.
+
+        Args:
+            allowed: networks that requests may go to although they are not public.
+            resolver: gives the addresses of host names.
+            ssl_context: checks certificates; the machine's own authorities if not given.
+            total_seconds: for one request with looking up its host, its redirects and its answer.
+        """
+        self._targets = TargetCheck(allowed, resolver)
+        self._ssl_context = ssl_context or ssl.create_default_context()
+        self._total_seconds = total_seconds
+
+    def send(self, request: OutgoingRequest) -> Answer:
+        """Send a request and return the answer, whatever its status.
+
+        Redirects are followed with GET, and with POST where they keep the method (307 and 308); never from https to
+        http. Every hop is checked like the first one.
+
+        Raises:
+            TargetRefused: a host has an address that is not public and not allowed.
+            RequestFailed: there was no answer in time.
+        """
+        deadline = time.monotonic() + self._total_seconds
+        url = _parse(request.url)
+        for _ in range(MAX_REDIRECTS + 1):
+            answer, location = self._exchange(request, url, deadline)
+            if location is None:
+                return answer
+            url = _follow(url, location)
+        raise RequestFailed(f"There were more than {MAX_REDIRECTS} redirects.")
+
+    def _exchange(self, request: OutgoingRequest, url: httpx2.URL, deadline: float) -> tuple[Answer, str | None]:
+        """Return the answer of one hop and where it leads."""
+        backend = _CheckedBackend(self._targets.find_addresses, deadline)
+        target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        try:
+            with (
+                httpcore2.ConnectionPool(ssl_context=self._ssl_context, network_backend=backend) as pool,
+                pool.stream(request.method, target, headers=_headers(request, url), content=request.body) as response,
+            ):
+                headers = {name.lower(): value for name, value in response.headers}
+                follow = _REDIRECTS if request.method == "GET" else _KEEPING_METHOD
+                if response.status in follow and b"location" in headers:
+                    return Answer(response.status, ""), headers[b"location"].decode("latin-1")
+                return Answer(response.status, _printable(_read_beginning(response))), None
+        except (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError, ValueError) as error:
+            raise RequestFailed(_describe(error)) from error
 
 
 class _CheckedBackend(httpcore2.NetworkBackend):

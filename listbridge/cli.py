@@ -12,10 +12,10 @@ import typer
 from sqlalchemy.exc import OperationalError
 
 from audience.errors import AudienceError
-from exchange.errors import FileRefused
-from jobs.feeds import InvalidFolder
+from exchange.errors import FileRefused, InvalidProfile
+from jobs.feeds import FeedInUse, InvalidFolder
+from jobs.import_results import UnknownImport
 from jobs.import_undo import UndoRefused
-from jobs.imports import UnknownImport
 from listbridge.app import describe_database_error
 from listbridge.commands import (
     accounts,
@@ -31,8 +31,11 @@ from listbridge.commands import (
     outbox,
     profiles,
     recipients,
+    remotes,
     roles,
+    schedules,
     templates,
+    transfers,
     webhooks,
 )
 from listbridge.errors import CommandError
@@ -56,10 +59,25 @@ app.add_typer(recipients.app, name="recipient")
 app.add_typer(profiles.app, name="profile")
 app.add_typer(imports.app, name="import")
 app.add_typer(exports.app, name="export")
+app.add_typer(schedules.app, name="schedule")
+app.add_typer(remotes.app, name="remote")
+app.add_typer(transfers.app, name="transfer")
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(webhooks.app, name="webhook")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(contracts.app, name="wsdl")
+
+_REFUSALS = (
+    CommandError,
+    AudienceError,
+    InvalidFolder,
+    FeedInUse,
+    FileRefused,
+    InvalidProfile,
+    UnknownImport,
+    UndoRefused,
+)
+"""What rooms refuse with a text for people."""
 
 
 def main() -> None:
@@ -68,7 +86,7 @@ def main() -> None:
     os.umask(0o077)
     try:
         app(prog_name="listbridge")
-    except (CommandError, AudienceError, InvalidFolder, FileRefused, UnknownImport, UndoRefused) as error:
+    except _REFUSALS as error:
         _fail(str(error))
     except OperationalError as error:
         _fail(f"The database cannot be used: {describe_database_error(error)}")

@@ -77,6 +77,7 @@ class DemoServer:
             "LISTBRIDGE_DATA_DIR": str(directory / "data"),
             "LISTBRIDGE_HTTP": self.http,
             "LISTBRIDGE_FTP": f"127.0.0.1:{ftp}",
+            "LISTBRIDGE_SFTP": "",
             "LISTBRIDGE_FTP_PASSIVE_PORTS": f"{first}-{last}",
             "LISTBRIDGE_LOG_LEVEL": "error",
             "LISTBRIDGE_DISK_RESERVE_MB": "0",

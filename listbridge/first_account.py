@@ -6,7 +6,8 @@ import secrets
 
 from sqlalchemy import Connection, func, select
 
-from audience.accounts import DEFAULT_TIME_ZONE, add_ftp_user
+from audience.accounts import DEFAULT_TIME_ZONE
+from audience.ftp_users import add_ftp_user
 from db.tables import account
 from exchange.export_csv import CsvFormat
 from jobs.exports import ExportSettings, add_export
@@ -47,7 +48,7 @@ def _add(connection: Connection, application: Application) -> Row:
     mailing = open_customer_list(connection, application.storage, owner, "Newsletter")
     add_ftp_user(connection, owner.id, FTP_USER, password=ftp_password)
     csv_format = CsvFormat(time_zone=owner.time_zone)
-    settings = ExportSettings(period="previous-day", headers=EXPORT_HEADERS, csv=csv_format)
+    settings = ExportSettings(period="previous-day", headers=EXPORT_HEADERS["unsubscribers"], csv=csv_format)
     export_id = add_export(connection, owner, "unsubscribers", settings, EXPORT_AT)
     return {
         "account": owner.number,

@@ -56,4 +56,6 @@ def _announce(settings: Settings) -> None:
     """Say where the server can be reached; flushed, because a script may wait for it."""
     print("Listbridge is ready.")
     print(f"  HTTP  http://{settings.http.reachable}/")
+    if settings.sftp is not None:
+        print(f"  SFTP  sftp://{settings.sftp.reachable}/")
     print(f"  FTP   ftp://{settings.ftp.reachable}/", flush=True)
