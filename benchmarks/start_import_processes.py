@@ -26,7 +26,8 @@ from benchmarks.import_rows import find_account_and_list, open_server, peak_memo
 from benchmarks.soap_peers.messages import wrap_call
 from db.engine import Database
 from exchange.profiles import Profile
-from jobs.imports import import_file, import_result, run_next_import
+from jobs.import_results import import_result
+from jobs.imports import import_file, run_next_import
 from jobs.leases import name_owner
 from jobs.storage import Storage
 from listbridge.logging import configure_logging

@@ -23,7 +23,7 @@ LINK_PATHS: dict[LinkKind, str] = {"confirm": "/confirm/", "unsubscribe": "/unsu
 """Where the pages are that links lead to; the token follows."""
 _LINKS: dict[str, LinkKind] = {"confirmation": "confirm", "welcome": "unsubscribe"}
 """The link that a mail cannot do without."""
-_ENDED = ("completed", "failed", "skipped")
+_ENDED = ("completed", "failed", "skipped", "cancelled")
 """States of an import that has ended, well or not: who it has made pending is pending."""
 _FOR_GOOD = (*FINAL_REASONS, Reason.FORGOTTEN)
 """Why somebody was unsubscribed who is not written to any more, not even to say goodbye."""

@@ -22,6 +22,7 @@ class Installation:
     directory: Path
     http: str
     ftp: str
+    sftp: str
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -31,6 +32,7 @@ class Installation:
         return plain | {
             "LISTBRIDGE_HTTP": self.http,
             "LISTBRIDGE_FTP": self.ftp,
+            "LISTBRIDGE_SFTP": self.sftp,
             "LISTBRIDGE_DISK_RESERVE_MB": "0",
         }
 
@@ -96,7 +98,9 @@ def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[
 
 def make_installation(directory: Path) -> Installation:
     """Choose ports that are free now."""
-    with socket.socket() as http, socket.socket() as ftp:
-        http.bind(("127.0.0.1", 0))
-        ftp.bind(("127.0.0.1", 0))
-        return Installation(directory, f"127.0.0.1:{http.getsockname()[1]}", f"127.0.0.1:{ftp.getsockname()[1]}")
+    with socket.socket() as http, socket.socket() as ftp, socket.socket() as sftp:
+        doors = (http, ftp, sftp)
+        for door in doors:
+            door.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{door.getsockname()[1]}" for door in doors]
+        return Installation(directory, addresses[0], addresses[1], addresses[2])

@@ -134,7 +134,14 @@ def test_each_role_runs_alone(installation: Installation) -> None:
 
 
 def test_a_port_in_use_is_told_in_one_line(installation: Installation) -> None:
-    for command, door in (("serve", "http"), ("serve", "ftp"), ("web", "http"), ("ftp", "ftp")):
+    for command, door in (
+        ("serve", "http"),
+        ("serve", "ftp"),
+        ("serve", "sftp"),
+        ("web", "http"),
+        ("ftp", "ftp"),
+        ("ftp", "sftp"),
+    ):
         address = getattr(installation, door)
         host, _, port = address.partition(":")
         with socket.create_server((host, int(port))):

@@ -24,8 +24,9 @@ from audience.lists import (
     lists_of,
     lists_with_groups,
 )
+from audience.selections import Selection
 from audience.templates import add_template
-from audience.unsubscribed import UnsubscribedFilter, select_unsubscribed
+from audience.unsubscribed import select_unsubscribed
 from db.engine import Database
 from db.tables import (
     account,
@@ -45,7 +46,8 @@ from ftp_server.records import look_up
 from jobs import deleted_lists
 from jobs.deleted_lists import GRACE, empty_deleted_lists
 from jobs.feeds import close_list, feeds_of, find_feed, open_list, set_feed
-from jobs.imports import import_result, run_next_import
+from jobs.import_results import import_result
+from jobs.imports import run_next_import
 from jobs.leases import name_owner
 from jobs.queue import ImportRequest, enqueue_import
 from jobs.storage import Storage
@@ -143,7 +145,7 @@ def test_nobody_finds_it(house: House) -> None:
         assert [feed.folder for feed in feeds_of(connection, one.account_id)] == ["import/2"]
         hooks = connection.execute(select(webhook.c.list_id).where(webhook.c.active)).scalars().all()
         assert hooks == [two.id]
-        rows = connection.execute(select_unsubscribed(UnsubscribedFilter(account_id=one.account_id), ["list"])).all()
+        rows = connection.execute(select_unsubscribed(Selection(account_id=one.account_id), ["list"])).all()
         assert [row[0] for row in rows] == [2] * PEOPLE
 
 

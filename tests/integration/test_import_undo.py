@@ -15,8 +15,10 @@ from audience.erasure import erase_recipient
 from audience.group_changes import remove_group
 from audience.history import Cause
 from audience.lists import add_group, add_list
+from audience.selections import Selection
 from audience.status_rules import REQUEST_CONFIRMATION, SUBSCRIBE, UNSUBSCRIBE, Channel, Reason
 from audience.subscriptions import Address, change_state
+from audience.unsubscribed import select_unsubscribed
 from db.engine import Database
 from db.tables import (
     group_member,
@@ -28,8 +30,8 @@ from db.tables import (
     subscription,
 )
 from exchange.profiles import Profile
+from jobs.import_results import UnknownImport
 from jobs.import_undo import UndoRefused
-from jobs.imports import UnknownImport
 from jobs.leases import name_owner
 
 
@@ -70,6 +72,20 @@ def test_everything_of_a_known_person_goes_back_with_its_dates_and_reasons(world
     assert (result.removed_mails, world.rows(outbox)) == (2, [])
     newest = [row for row in world.rows(history) if row.source == "undo"]
     assert {(row.actor, row.import_id, row.details["import"]) for row in newest} == {("operator", None, import_id)}
+
+
+def test_who_is_unsubscribed_again_is_told_of_again(world: World) -> None:
+    """Between his leaving and the undoing, others were told of what the import did."""
+    world.change(EMAILS[0], SUBSCRIBE)
+    world.change(EMAILS[0], UNSUBSCRIBE)
+    (left,) = world.rows(subscription)
+    import_id = world.start_import()
+    world.merge(import_id, Profile(status="column", resubscribe=True), [source_row(EMAILS[0])])
+    told = datetime.now(UTC)
+    world.undo(import_id)
+    query = select_unsubscribed(Selection(account_id=world.account.id, since=told), ["email", "unsubscribed_at"])
+    with world.database.read() as connection:
+        assert [tuple(row) for row in connection.execute(query)] == [(EMAILS[0], left.unsubscribed_at)]
 
 
 def test_undoing_again_does_nothing_more(world: World) -> None:
@@ -357,6 +373,15 @@ def test_another_account_is_left_alone(world: World) -> None:
     world.undo(import_id)
     (left,) = world.rows(recipient)
     assert left.account_id == other.id
+
+
+@pytest.mark.parametrize("state", ["completed", "failed", "skipped", "cancelled"])
+def test_an_import_that_has_ended_is_undone(world: World, state: str) -> None:
+    import_id = world.import_rows(source_row(EMAILS[0]))
+    with world.database.write() as connection:
+        connection.execute(update(import_run).values(state=state))
+    world.undo(import_id)
+    assert world.people() == {}
 
 
 @pytest.mark.parametrize("state", ["queued", "prepared", "running"])

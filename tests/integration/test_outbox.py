@@ -134,10 +134,10 @@ def test_limits_and_accounts(office: Office) -> None:
     assert [mail.account_number for mail in office.due(account_id=other.account.id)] == [2]
 
 
-ENDED = ("completed", "failed", "skipped")
+ENDED = ("completed", "failed", "skipped", "cancelled")
 
 
-@pytest.mark.parametrize("state", ["prepared", "queued", "running", "completed", "failed", "skipped"])
+@pytest.mark.parametrize("state", ["prepared", "queued", "running", *ENDED])
 def test_mails_of_an_import_wait_for_its_end(office: Office, state: str) -> None:
     office.queue(office.bring(REQUEST_CONFIRMATION), "confirmation")
     office.update(outbox, import_id=office.add_import(state))

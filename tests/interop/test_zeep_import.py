@@ -303,6 +303,7 @@ def _record(office: Office, **values: Any) -> int:
         ("completed", "3", "False"),
         ("skipped", "3", "False"),
         ("failed", "4", "False"),
+        ("cancelled", "4", "False"),
     ],
 )
 def test_imports_by_ftp_are_visible(office: Office, state: str, code: str, running: str) -> None:

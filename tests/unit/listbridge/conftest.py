@@ -13,7 +13,7 @@ import pytest
 import structlog
 from command_results import Result, Run
 
-from audience.accounts import add_ftp_user
+from audience.ftp_users import add_ftp_user
 from db.engine import Database
 from db.migration import migrate
 from jobs.storage import Storage

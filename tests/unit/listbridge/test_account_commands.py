@@ -85,6 +85,21 @@ def test_hosts(account: Run) -> None:
     assert _show(account)["hosts"] == []
 
 
+def test_the_technical_contact(account: Run) -> None:
+    assert _show(account)["contact"] is None
+    named = account("account", "contact", "1", "--email", "Operator@Example.com")
+    assert named.out == "Account 1 has the technical contact operator@example.com.\n"
+    assert (_show(account)["contact"], _show(account, 2)["contact"]) == ("operator@example.com", None)
+    wrong = account("account", "contact", "1", "--email", "nobody")
+    assert (wrong.code, wrong.err) == (1, "listbridge: The e-mail address is not well-formed.\n")
+    for arguments in ((), ("--email", "a@example.com", "--remove")):
+        assert account("account", "contact", "1", *arguments).err == (
+            "listbridge: Give either --email ADDRESS or --remove.\n"
+        )
+    assert account("account", "contact", "1", "--remove").out == "Account 1 has no technical contact.\n"
+    assert _show(account)["contact"] is None
+
+
 def test_passwords(account: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert account("account", "password", "1", "--password", "new").out == "New password for a1 and m1.\n"
     assert account("account", "password", "1", "--user", "m1").code == 1

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from command_results import Run
 
-from audience.accounts import find_account, find_api_login, find_ftp_login
+from audience.accounts import find_account, find_api_login
+from audience.ftp_users import find_ftp_user
 from audience.lists import fields_of
 from audience.passwords import verify_password
 from db.engine import Database
@@ -86,7 +87,7 @@ def test_init_makes_one_demo_account_once(run: Run, database: Database) -> None:
     assert (first.code, second.code) == (0, 0)
     shown = dict(re.findall(r"^(\S+(?: \S+)*?)  +(.*)$", first.out, re.MULTILINE))
     with database.read() as connection:
-        api, ftp = find_api_login(connection, shown["API user"]), find_ftp_login(connection, shown["FTP user"])
+        api, ftp = find_api_login(connection, shown["API user"]), find_ftp_user(connection, shown["FTP user"])
         assert api is not None
         assert ftp is not None
         assert verify_password(api.password_hash, shown["API password"])
@@ -167,7 +168,7 @@ def test_field_set(customer: Run, database: Database) -> None:
 def test_ftp_user_add(customer: Run, database: Database) -> None:
     assert customer("ftp-user", "add", "p8", "--account", "7", "--password", "x").code == 0
     with database.read() as connection:
-        login = find_ftp_login(connection, "p8")
+        login = find_ftp_user(connection, "p8")
     assert login is not None
     assert login.account.number == 7
     assert "exists already" in customer("ftp-user", "add", "p7", "--account", "7", "--password", "x").err

@@ -11,6 +11,7 @@ from command_results import Run
 from audience.accounts import find_account
 from audience.list_changes import delete_list
 from audience.lists import add_list, find_list
+from audience.notices import add_notice, set_contact
 from audience.status_rules import REQUEST_CONFIRMATION, SUBSCRIBE
 from audience.subscriptions import Cause, change_state, parse_address
 from db.engine import Database
@@ -67,6 +68,27 @@ def test_mails_as_json(waiting: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert mail["link"].startswith("https://mail.example.com/lists/confirm/")
     assert (mail["address"], mail["message"], mail["confirms"]) == ("ada@example.com", None, [1])
     assert (mail["sender"], mail["sender_name"]) == (None, None)
+
+
+def test_notices_are_listed_among_the_mails(waiting: Run, tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/var/listbridge.db")
+    with database.write() as connection:
+        account_id = find_account(connection, 7).id
+        set_contact(connection, account_id, "operator@example.com")
+        add_notice(connection, account_id, key="import:1", kind="import", subject="Import 1: failed", text="Rows: 0\n")
+    database.close()
+    mail, notice = json.loads(waiting("outbox", "list", "--account", "7", "--json").out)
+    assert mail.keys() == notice.keys()
+    assert (mail["kind"], mail["text"]) == ("confirmation", None)
+    assert (notice["kind"], notice["address"], notice["about"]) == (
+        "import",
+        "operator@example.com",
+        "Import 1: failed",
+    )
+    assert (notice["text"], notice["list"], notice["confirms"], notice["link"]) == ("Rows: 0\n", None, [], None)
+    assert len(json.loads(waiting("outbox", "list", "--limit", "1", "--json").out)) == 1
+    lines = waiting("outbox", "list").out.splitlines()
+    assert [line.split()[3] for line in lines] == ["kind", "confirmation", "import"]
 
 
 def test_the_sender_and_the_lists_that_are_confirmed(waiting: Run, tmp_path: Path) -> None:

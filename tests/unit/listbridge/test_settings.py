@@ -28,6 +28,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert settings.database_url == f"sqlite:///{tmp_path}/var/listbridge.db"
     assert settings.http == Address("127.0.0.1", 8080)
     assert settings.ftp == Address("127.0.0.1", 2121)
+    assert settings.sftp == Address("127.0.0.1", 2222)
     assert settings.ftp_passive_ports == PortRange(50000, 50099)
 
 
@@ -37,6 +38,13 @@ def test_the_stronger_place_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("LISTBRIDGE_FTP", "127.0.0.1:2002")
     settings = load_settings(http="127.0.0.1:3001", ftp=None)
     assert (settings.http.port, settings.ftp.port, settings.workers) == (3001, 2002, 3)
+
+
+def test_sftp_can_be_switched_off_for_a_process_and_those_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTBRIDGE_SFTP", "")
+    settings = load_settings()
+    assert settings.sftp is None
+    assert settings.to_environment()["LISTBRIDGE_SFTP"] == ""
 
 
 def test_the_config_file_can_be_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
