@@ -71,5 +71,6 @@ def describe_addresses(settings: Settings) -> Row:
         "HTTP_pages": f"{http}/frontend/xmlSubscribe.aspx",
         "health": f"{http}/readyz",
         "FTP": f"ftp://{settings.ftp.reachable}/",
+        "SFTP": f"sftp://{settings.sftp.reachable}/" if settings.sftp is not None else "off",
         "data": settings.data_dir,
     }
