@@ -1,8 +1,8 @@
 """Who works on what: a run is claimed for a short time, renewed while it goes on, and free again when its owner died.
 
-An owner is named HOST:PID:NONCE. A claim ends when its time is over, later when the owner is a living process of this
-host, at once when it was one that no longer exists. The clocks of all hosts on one database must agree within a second
-or two.
+An owner is named HOST:PID:START-NONCE, START being when its process began, where the system tells. A claim ends when
+its time is over, later when the owner is a living process of this host, at once when it was one that no longer exists.
+The clocks of all hosts on one database must agree within a second or two.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from time import monotonic
 from typing import Any, Self
 
@@ -43,7 +44,7 @@ _OF_FILES = ("covers_since", "covers_until", "rows", "file_name", "files")
 
 def name_owner() -> str:
     """Return a name for this process that no other process has or had."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    return f"{socket.gethostname()}:{os.getpid()}:{_start_of(os.getpid())}-{secrets.token_hex(4)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,10 +259,22 @@ def _is_here(owner: str) -> bool:
 
 def _is_dead(owner: str) -> bool:
     """Return whether a process of this host does not exist any more."""
+    process, nonce = owner.rsplit(":", 2)[1:]
+    start, dash, _random = nonce.partition("-")
     try:
-        os.kill(int(owner.rsplit(":", 2)[1]), 0)
+        os.kill(int(process), 0)
     except ProcessLookupError:
         return True
     except PermissionError:
         pass  # somebody else's process, but a living one
-    return False
+    # Another one has its number by now, as the first process of a container has each time.
+    return bool(dash and start) and start != _start_of(int(process))
+
+
+def _start_of(process: int) -> str:
+    """Return when a process began, in clock ticks since the boot of the machine; empty where that cannot be told."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return fields[19]

@@ -81,7 +81,7 @@ class FeedFolder:
 
     def work(self) -> bool:
         """Do the next import, whoever had it before."""
-        past = datetime.now(UTC) - timedelta(seconds=1)
+        past = datetime.now(UTC) - timedelta(minutes=2)
         with self.database.write() as connection:
             connection.execute(import_run.update().values(lease_until=past))
         return run_next_import(self.database, self.storage, name_owner())

@@ -221,5 +221,13 @@ def test_what_did_not_fail_is_not_begun_anew(database: Database, run_id: int, st
 def test_an_owner_names_its_process() -> None:
     host, process, nonce = name_owner().rsplit(":", 2)
     assert (host, process) == (socket.gethostname(), str(os.getpid()))
-    assert len(nonce) == 8
+    assert len(nonce.rpartition("-")[2]) == 8
     assert name_owner() != name_owner()
+
+
+def test_a_process_that_got_the_number_of_a_dead_one_is_not_the_dead_one(database: Database, run_id: int) -> None:
+    host, process, nonce = name_owner().rsplit(":", 2)
+    start, _, random = nonce.partition("-")
+    assert claim(database, f"{host}:{process}:{int(start) - 1}-{random}") == run_id
+    assert claim(database, name_owner()) == run_id
+    assert claim(database, name_owner()) is None
