@@ -272,7 +272,7 @@ def run_and_crash(world: World, transfer_id: int, steps: int) -> bool:
     finally:
         event.remove(world.database.engine, "commit", fuse.step)
     with world.database.write() as connection:
-        gone = {"lease_until": datetime.now(UTC) - timedelta(seconds=1)}
+        gone = {"lease_until": datetime.now(UTC) - timedelta(minutes=2)}
         connection.execute(transfer_run.update().where(transfer_run.c.state == "running").values(gone))
     for _ in range(3):
         world.work_off()
