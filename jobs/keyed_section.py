@@ -94,9 +94,9 @@ class KeyedSection:
         if person.external is not None and ("external", person.external) in self._told:
             return person
         holders = {kind: self._told.get((kind, value)) for kind, value in _values_of(person)}
-        if not any(place is not None for place in holders.values()):
-            return person
-        if any(self.parts[-1][place].list_id != person.list_id for place in holders.values() if place is not None):
+        earlier = [self.parts[-1][place] for place in holders.values() if place is not None]
+        # An earlier row without the key may turn out to be about this row's person.
+        if not earlier or any(one.list_id != person.list_id or self._value_of_key(one) is None for one in earlier):
             return person
         return self._give_up(person, holders)
 
