@@ -77,8 +77,10 @@ versions: ## Run the tests on each other supported version of Python that is the
 	sh .ci/versions
 
 .PHONY: bench
-bench: setup ## Measure imports beside their floor, and SOAP calls beside other servers.
+bench: setup ## Measure imports and exports beside their floor, transfers and SOAP calls beside other servers.
 	$(BIN)/python -m benchmarks.import_rows
+	$(BIN)/python -m benchmarks.export_rows
+	$(BIN)/python -m benchmarks.ftp_transfer
 	$(BIN)/python -m benchmarks.soap_calls
 
 .PHONY: clean

@@ -235,13 +235,13 @@ def test_after_a_long_standstill_only_the_last_due_times_are_made_up_for(databas
 
 
 def test_a_daily_export_at_midnight_waits_until_the_day_has_settled(database: Database) -> None:
-    export_id = plan(database, {"kind": "daily", "at": "00:00"}, period="previous-day", zone="UTC")
-    midnight = datetime(2026, 3, 28, tzinfo=UTC)
+    export_id = plan(database, {"kind": "daily", "at": "00:00"}, period="previous-day", zone="Europe/Rome")
+    midnight = datetime(2026, 3, 27, 23, tzinfo=UTC)
     assert enqueue_due(database, midnight) == 1
     with database.read() as connection:
         (run,) = connection.execute(select(export_run))
     assert (run.due_at, run.lease_until) == (midnight, midnight + timedelta(minutes=10))
-    assert due(database, export_id) == ["03-28T00:00"]
+    assert due(database, export_id) == ["03-27T23:00"]
 
 
 def test_due_times_while_paused_are_not_made_up_for(database: Database) -> None:
