@@ -74,14 +74,14 @@ def make_certificate(folder: Path, *, expired: bool = False) -> Certificate:
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Test authority")])
     authority = (
-        _certificate(authority_name, authority_name, authority_key.public_key(), expired=False)
+        _certificate(authority_name, authority_name, authority_key.public_key(), authority_key, expired=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     certificate = (
-        _certificate(name, authority_name, key.public_key(), expired=expired)
+        _certificate(name, authority_name, key.public_key(), authority_key, expired=expired)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
@@ -93,7 +93,9 @@ def make_certificate(folder: Path, *, expired: bool = False) -> Certificate:
     return Certificate(folder / "server.pem", folder / "authority.pem", shown)
 
 
-def _certificate(subject: x509.Name, issuer: x509.Name, key: Any, *, expired: bool) -> x509.CertificateBuilder:
+def _certificate(
+    subject: x509.Name, issuer: x509.Name, key: Any, signer: Any, *, expired: bool
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     end = now - timedelta(days=1) if expired else now + timedelta(days=30)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
@@ -101,6 +103,9 @@ def _certificate(subject: x509.Name, issuer: x509.Name, key: Any, *, expired: bo
         builder.serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=9))
         .not_valid_after(end)
+        # As certificates of today have them; Python 3.13 looks for both.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
 
 
