@@ -76,6 +76,7 @@ def make_certificate(folder: Path, *, expired: bool = False) -> Certificate:
     authority = (
         _certificate(authority_name, authority_name, authority_key.public_key(), authority_key, expired=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_SIGNS_CERTIFICATES, critical=True)
         .sign(authority_key, hashes.SHA256())
     )
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
@@ -91,6 +92,19 @@ def make_certificate(folder: Path, *, expired: bool = False) -> Certificate:
     (folder / "authority.pem").write_bytes(authority.public_bytes(pem))
     shown = fingerprint_of(certificate.public_bytes(serialization.Encoding.DER))
     return Certificate(folder / "server.pem", folder / "authority.pem", shown)
+
+
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def _certificate(

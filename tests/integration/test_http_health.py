@@ -104,9 +104,7 @@ def test_metrics(database: Database, storage: Storage) -> None:
             at = now - timedelta(seconds=age)
             connection.execute(arrival.insert().values(**values, complete=complete, at=at))
         values = {"account_id": account.id, "type": "unsubscribers", "settings": {}}
-        added = connection.execute(
-            export.insert().values(**values, scheduled_since=now, created_at=now).returning(export.c.id)
-        )
+        added = connection.execute(export.insert().values(**values, created_at=now).returning(export.c.id))
         values = {"export_id": added.scalar_one(), "due_at": now, "scheduled": True, "state": "completed"}
         connection.execute(export_run.insert().values(**values))
     _beat(database, "worker", timedelta(seconds=50))
