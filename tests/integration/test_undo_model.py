@@ -120,10 +120,18 @@ class Model:
             values = [] if kept else [status]
             values += [value for (owner, _), value in [*self.fields.items(), *self.groups.items()] if owner == email]
             reverted = [value.undo(import_id) for value in values]
-            if any(reverted) and not kept and self.known[email] == {import_id}:
+            # What was taken back before is as if it had never been.
+            others = self.known[email] - self.taken_back(email) - {import_id}
+            if any(reverted) and not kept and import_id in self.known[email] and not others:
                 self.forget(email)
         self.imports.pop(import_id, None)
         self.undone.add(import_id)
+
+    def taken_back(self, email: str) -> set[int]:
+        """Return the undone imports of which nothing is left of what they changed of somebody."""
+        values = [self.statuses[email]]
+        values += [value for (owner, _), value in [*self.fields.items(), *self.groups.items()] if owner == email]
+        return {other for other in self.undone if all(entry[0] != other for value in values for entry in value.log)}
 
     def forget(self, email: str) -> None:
         for values in (self.fields, self.groups):
@@ -249,11 +257,37 @@ SUBSCRIBED = PageChange(EMAILS[0], True, Reason.LINK, {}, ())
 LEFT = PageChange(EMAILS[0], False, Reason.LINK, {}, ())
 
 
+EMPTIED = [
+    (
+        Import(
+            (
+                (
+                    Row("b@example.com", "1", {}, ()),
+                    Row("a@example.com", "1", {"1": "", "2": ""}, ()),
+                    Row("c@example.com", "1", {"1": "", "2": ""}, (1, 2)),
+                ),
+            ),
+            False,
+            True,
+            False,
+            False,
+        ),
+        None,
+    ),
+    (
+        Import(((Row("a@example.com", "1", {}, ()), Row("c@example.com", "1", {}, ())), ()), False, False, False, True),
+        None,
+    ),
+    PageChange("a@example.com", False, Reason.LINK, {}, ()),
+]
+
+
 # Who wants what the import did keeps it, and so does who was unsubscribed by a later import once more.
 @example(steps=[one_row("1"), SUBSCRIBED], undone=[0])
 @example(steps=[SUBSCRIBED, one_row("0"), LEFT], undone=[0])
 @example(steps=[one_row("0"), one_row("0")], undone=[0, 1, 0])
 @example(steps=[one_row("1"), one_row("0")], undone=[0, 1])
+@example(steps=EMPTIED, undone=[0, 1, 0])
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, undone=st.lists(st.integers(0, 4), min_size=1, max_size=3))
 def test_undoing_does_what_the_model_says(world: World, steps: list[Any], undone: list[int]) -> None:
