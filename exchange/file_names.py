@@ -69,16 +69,8 @@ def matches(pattern: str, name: str, kind: NameMatch = "glob") -> bool:
     Raises:
         ValueError: the pattern cannot be used.
     """
-    return _read_name(pattern, name, kind) is not None
-
-
-def find_date(pattern: str, name: str, kind: NameMatch = "glob") -> datetime | None:
-    """Return the first date in a name, None when the name does not fit or its pattern has no date.
-
-    The arguments and what is raised are those of `matches`.
-    """
-    dates = _read_name(pattern, name, kind)
-    return dates[0] if dates else None
+    groups = _compile(pattern, kind)(name)
+    return groups is not None and _are_dates(groups)
 
 
 def check_pattern(pattern: str, kind: NameMatch) -> None:
@@ -109,19 +101,18 @@ def check_name(name: str) -> None:
         raise ValueError(f"a file name must not be longer than {NAME_LENGTH} bytes")
 
 
-def _read_name(pattern: str, name: str, kind: NameMatch) -> list[datetime] | None:
-    """Return the dates in a name, None when it does not fit."""
-    groups = _compile(pattern, kind)(name)
-    if groups is None:
-        return None
+def _are_dates(groups: Mapping[str, str]) -> bool:
+    """Tell whether the parts of each date that a pattern found make one that there is."""
     dates: dict[int, dict[str, str]] = {}
     for group, digits in groups.items():
         if (found := _GROUP.fullmatch(group)) and digits:
             dates.setdefault(int(found[1]), {})[found[2]] = digits
     try:
-        return [make_date(dates[number]) for number in sorted(dates)]
+        for parts in dates.values():
+            make_date(parts)
     except ValueError:
-        return None
+        return False
+    return True
 
 
 @lru_cache(maxsize=1024)
