@@ -199,7 +199,7 @@ def test_half_a_form_does_nothing(site: Site, cut: int) -> None:
     head = f"POST {UNSUBSCRIBE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM}\r\n"
     with _connect(site, f"{head}Content-Length: {len(form)}\r\n\r\n".encode() + form[:-cut]) as connection:
         connection.shutdown(socket.SHUT_WR)
-        assert _read_status(connection) == 400
+        assert _read_status(connection) in (400, 408)
     assert _is_subscribed(site, email)
 
 
