@@ -38,7 +38,7 @@ from jobs.export_runs import run_next_export
 from jobs.export_settings import ExportSettings
 from jobs.export_types import TYPES
 from jobs.exports import add_export, request_run
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.storage import Storage
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

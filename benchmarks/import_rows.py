@@ -35,7 +35,7 @@ from db.migration import migrate
 from db.tables import group_member, history, recipient, subscription
 from exchange.profiles import Profile
 from jobs.imports import import_file
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.storage import Storage
 
 FIELDS = 8

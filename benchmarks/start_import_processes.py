@@ -28,7 +28,7 @@ from db.engine import Database
 from exchange.profiles import Profile
 from jobs.import_results import import_result
 from jobs.imports import import_file, run_next_import
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.storage import Storage
 from listbridge.logging import configure_logging
 from listbridge.settings import Settings

@@ -75,6 +75,8 @@ field = Table(
     Column("account_id", ForeignKey("account.id"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("name", String, nullable=False),
+    # What a message says where a recipient has no value.
+    Column("default_value", String, nullable=False, default=""),
 )
 
 # The four tables below take millions of rows. They carry no foreign keys among themselves: the bulk merge

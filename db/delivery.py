@@ -26,9 +26,18 @@ outbox = Table(
     Column("sender_email", String),
     Column("sender_name", String),
     Column("import_id", BigInteger),
-    # `waiting` or `sent`.
+    # `waiting`, `sending`, `sent`, or `failed` (nobody tries again).
     Column("state", String, nullable=False),
+    # Of the tries to send it; after a failed one it waits until `due_at`.
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("due_at", UtcDateTime),
+    Column("code", String),
+    Column("lease_owner", String),
+    Column("lease_until", UtcDateTime),
+    Column("cancel_requested_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
     Column("sent_at", UtcDateTime),
     Index("ix_outbox_import_id", "import_id"),
 )
@@ -44,9 +53,18 @@ notice = Table(
     Column("address", String, nullable=False),
     Column("subject", String, nullable=False),
     Column("text", String, nullable=False),
-    # `waiting` or `sent`.
+    # `waiting`, `sending`, `sent`, or `failed` (nobody tries again).
     Column("state", String, nullable=False),
+    # Of the tries to send it; after a failed one it waits until `due_at`.
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("due_at", UtcDateTime),
+    Column("code", String),
+    Column("lease_owner", String),
+    Column("lease_until", UtcDateTime),
+    Column("cancel_requested_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
     Column("sent_at", UtcDateTime),
     Index("ix_notice_state", "state", "id"),
 )

@@ -28,6 +28,8 @@ feed = Table(
     Column("account_id", ForeignKey("account.id"), nullable=False),
     Column("list_id", ForeignKey("mailing_list.id"), nullable=True),
     Column("folder", String, nullable=False),
+    # `import`, or what files dropped there send: `parcel` or `sms`.
+    Column("kind", String, nullable=False, default="import"),
     Column("profile", JsonObject, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("account_id", "folder"),

@@ -29,7 +29,7 @@ from ftp_server.scanning import Scanner
 from ftp_server.session import Session
 from ftp_server.sftp import SftpDoor, SftpOptions
 from ftp_server.user_watch import UserWatch
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.storage import Storage
 
 log = structlog.get_logger()

@@ -32,7 +32,7 @@ from jobs.export_files import Naming, RunFiles, Written, remove_leftovers
 from jobs.export_periods import find_stretch, fix_stretch, is_next
 from jobs.export_types import TYPES
 from jobs.exports import Export, find_export
-from jobs.leases import CANCELLED, LEASE, MAX_ATTEMPTS, LeaseKeeper, RunTable
+from db.leases import CANCELLED, LEASE, MAX_ATTEMPTS, LeaseKeeper, RunTable
 from jobs.storage import Storage
 
 log = structlog.get_logger()
@@ -69,7 +69,7 @@ def run_next_export(database: Database, storage: Storage, owner: str, stopping: 
     Args:
         database: with the runs and the rows.
         storage: where the homes are.
-        owner: from `jobs.leases.name_owner`.
+        owner: from `db.leases.name_owner`.
         stopping: once set, a run whose rows are being read is put back into the queue.
     """
     run = _claim(database, owner)

@@ -22,7 +22,7 @@ from db.tables import (
 )
 from jobs.deleted_lists import empty_deleted_lists, remove_along
 from jobs.export_files import remove_leftovers
-from jobs.leases import CANCELLED
+from db.leases import CANCELLED
 from jobs.storage import Storage
 
 log = structlog.get_logger()

@@ -24,7 +24,7 @@ from db.types import JsonObject
 from db.undo import UndoCounts, UndoPart, undo_part
 from exchange.profiles import Profile
 from jobs.import_results import UnknownImport
-from jobs.leases import CANCELLED, RunTable
+from db.leases import CANCELLED, RunTable
 
 log = structlog.get_logger()
 

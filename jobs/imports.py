@@ -40,7 +40,7 @@ from jobs.full_lists import FullList, check_missing, find_lists, find_met, keep_
 from jobs.import_chunk import Chunk, ImportPlan
 from jobs.import_endings import ImportEnding, Source
 from jobs.import_results import ImportResult, empty_counters, import_result
-from jobs.leases import MAX_ATTEMPTS, LeaseKeeper, RunTable
+from db.leases import MAX_ATTEMPTS, LeaseKeeper, RunTable
 from jobs.queue import ImportRequest, enqueue_import, spool
 from jobs.storage import Storage
 
@@ -82,7 +82,7 @@ def run_next_import(database: Database, storage: Storage, owner: str, stopping: 
     Args:
         database: where the imports and the recipients are.
         storage: where the files are.
-        owner: from `jobs.leases.name_owner`.
+        owner: from `db.leases.name_owner`.
         stopping: once set, the import is put back into the queue at the end of its present chunk.
     """
     run_id = _claim(database, _runs, owner, import_run.c.account_id.in_(select_active_ids()))
@@ -136,7 +136,7 @@ def import_file(
     Args:
         database: where to.
         storage: whose spool keeps a copy until the import is done.
-        owner: from `jobs.leases.name_owner`.
+        owner: from `db.leases.name_owner`.
         account: whose recipients they are.
         mailing: the list for rows that name none.
         path: the file; the error-rows file is written beside it as `<name>.errors.csv`.

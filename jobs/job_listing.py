@@ -21,7 +21,7 @@ from db.tables import (
     transfer,
     transfer_run,
 )
-from jobs.leases import CANCELLED, RunTable
+from db.leases import CANCELLED, RunTable
 from jobs.storage import Storage
 
 JobKind = Literal["import", "export", "transfer"]

@@ -21,7 +21,7 @@ from audience.webhooks import SWITCHED_OFF, WebhookSettings, find_webhook, finis
 from db.engine import Database
 from db.retry import retry_on_conflict
 from db.tables import account, mailing_list, notification, webhook
-from jobs.outgoing_http import Answer, OutgoingClient, RequestFailed
+from delivery.outgoing_http import Answer, OutgoingClient, RequestFailed
 from jobs.webhook_requests import Told, Wording, build_request
 from jobs.webhook_shares import THREADS, Shares
 
@@ -94,7 +94,7 @@ class Notifier:
         """Deliver until nothing is due; return the number of requests made.
 
         Args:
-            owner: from `jobs.leases.name_owner`, another one for each call at the same time.
+            owner: from `db.leases.name_owner`, another one for each call at the same time.
             stop: once set, requests under way are ended and no others begun.
         """
         made = 0

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from jobs.outgoing_http import Network, RequestFailed, Resolver, TargetCheck, TargetRefused, resolve
+from delivery.outgoing_http import Network, RequestFailed, Resolver, TargetCheck, TargetRefused, resolve
 from jobs.remote_ftp import CertificateDiffers, FtpSession
 from jobs.remote_servers import Access
 from jobs.remote_sessions import Patience, RemoteError, RemoteRefused, RemoteSession

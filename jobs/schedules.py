@@ -17,7 +17,7 @@ from db.engine import Database
 from db.functions import insert_into
 from db.retry import retry_on_conflict
 from db.tables import account, export, export_run, schedule, transfer, transfer_run
-from jobs.leases import RunTable, give_up_when_idle
+from db.leases import RunTable, give_up_when_idle
 from jobs.local_times import day_before, first_instant, local_instant, parse_time, settled_at
 from jobs.schedule_rules import InvalidRule, Rule, newest_times, next_times, parse_rule
 

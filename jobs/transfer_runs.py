@@ -16,7 +16,7 @@ from audience.notices import add_notice
 from db.engine import Database
 from db.retry import retry_on_conflict
 from db.tables import transfer, transfer_run
-from jobs.leases import CANCELLED, LEASE, MAX_ATTEMPTS, LeaseKeeper
+from db.leases import CANCELLED, LEASE, MAX_ATTEMPTS, LeaseKeeper
 from jobs.remote_access import Dialer
 from jobs.remote_servers import RemoteServer, load_remote_server
 from jobs.remote_sessions import RemoteError, RemoteRefused
@@ -54,7 +54,7 @@ def run_next_transfer(
     Args:
         database: with the runs.
         storage: where spool and homes are.
-        owner: from `jobs.leases.name_owner`.
+        owner: from `db.leases.name_owner`.
         stopping: once set, a run is put back into the queue.
         dialer: connects to the servers.
     """

@@ -16,7 +16,7 @@ from db.tables import account, export, export_run, feed, remote_server, schedule
 from db.tables import transferred_file as done_file
 from exchange.file_names import check_pattern
 from jobs.feeds import find_feed, parse_folder
-from jobs.leases import RunTable
+from db.leases import RunTable
 from jobs.remote_servers import find_remote_server
 from jobs.remote_sessions import check_folder
 from jobs.schedules import enqueue_run, remove_schedule

@@ -21,7 +21,7 @@ import phonenumbers
 
 from audience.status_rules import Channel
 from audience.webhooks import WebhookSettings
-from jobs.outgoing_http import OutgoingRequest
+from delivery.outgoing_http import OutgoingRequest
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 _ESCAPE = re.compile("%[0-9A-F]{2}")

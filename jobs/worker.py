@@ -27,10 +27,10 @@ from jobs.bundles import release_bundles
 from jobs.export_runs import run_next_export
 from jobs.housekeeping import keep_house
 from jobs.imports import run_next_import
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.missing_files import tell_missing
 from jobs.notifications import Notifier
-from jobs.outgoing_http import Network, OutgoingClient
+from delivery.outgoing_http import Network, OutgoingClient
 from jobs.remote_access import Dialer
 from jobs.schedules import enqueue_due
 from jobs.storage import Storage

@@ -32,7 +32,7 @@ from listbridge.errors import SettingsError
 PREFIX = "LISTBRIDGE_"
 CONFIG_FILE = "listbridge.toml"
 CONFIG_VARIABLE = PREFIX + "CONFIG"
-SECRETS = ("database_url",)
+SECRETS = ("database_url", "smtp_password", "bounce_imap", "sms_gateway")
 """Settings that can be given in a file of their own, so that they stand in no environment and no shared file."""
 
 PASSWORD_VARIABLES = (PREFIX + "PASSWORD", PREFIX + "PASSWORD_FILE")
@@ -252,6 +252,57 @@ class Settings(BaseSettings):
 
     transfer_allowed_networks: str = ""
     """Networks, separated by commas, that partners' servers may lie in although they are not public."""
+
+    smtp_relay: str = ""
+    """Where mails go: `HOST:PORT`, or `mx` for the servers of each recipient's domain; empty: they wait."""
+
+    smtp_security: Literal["opportunistic", "starttls", "tls", "none"] = "opportunistic"
+    """Encryption of connections to the relay; `opportunistic` is STARTTLS where it is offered."""
+
+    smtp_username: str = ""
+    """Of the relay; empty: without a login."""
+
+    smtp_password: str = Field(default="", repr=False)
+    """Of the relay."""
+
+    smtp_hello_name: str = ""
+    """By which this server greets others; empty: the host of `public_url`."""
+
+    smtp_connections: int = Field(default=4, ge=1, le=100)
+    """Connections for mails to many people; those to one person have one more."""
+
+    smtp_connections_per_domain: int = Field(default=10, ge=1)
+    """Of them, with the servers of one domain at the same time."""
+
+    smtp_per_minute_per_domain: int = Field(default=0, ge=0)
+    """Mails to one domain in a minute; 0: no limit."""
+
+    smtp_retry_hours: float = Field(default=48.0, gt=0)
+    """How long a mail is tried again that a server does not take for the moment."""
+
+    require_verified_senders: bool = False
+    """Whether only sender addresses are used whose owners have proved that they are theirs."""
+
+    bounce_domain: str = ""
+    """Domain of the return paths, whose mails come back to this server; empty: the list's address for bounces."""
+
+    bounce_smtp: Annotated[Address | None, NoDecode, BeforeValidator(parse_optional_address)] = None
+    """Where mails that come back are taken by SMTP; empty: nowhere."""
+
+    bounce_lmtp: Annotated[Address | None, NoDecode, BeforeValidator(parse_optional_address)] = None
+    """Where mails that come back are taken by LMTP; empty: nowhere."""
+
+    bounce_imap: str = Field(default="", repr=False)
+    """Mailbox of mails that come back, `imaps://USER:PASSWORD@HOST/FOLDER`; empty: none."""
+
+    soft_bounce_limit: int = Field(default=5, ge=1)
+    """Soft bounces in a row after which somebody is unsubscribed."""
+
+    sms_gateway: str = Field(default="", repr=False)
+    """Where text messages go, `smpp://…` or `https://…`; empty: they wait."""
+
+    sms_per_second: float = Field(default=10.0, gt=0)
+    """Text messages that the gateway takes in a second."""
 
     disk_reserve_mb: int = Field(default=100, ge=0)
     """Free disk, in MiB, below which nothing more is accepted."""

@@ -29,7 +29,7 @@ from exchange.encodings import ENCODINGS
 from exchange.profiles import Profile
 from jobs.import_results import ImportResult
 from jobs.imports import import_file
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.storage import Storage
 
 CORPUS = Path(__file__).with_name("corpus") / "csv"

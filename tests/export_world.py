@@ -17,7 +17,7 @@ from db.engine import Database
 from db.tables import export_run, recipient, subscription
 from jobs.export_runs import run_next_export
 from jobs.exports import ExportSettings, add_export, request_run
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.storage import Storage
 
 

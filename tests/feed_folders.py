@@ -21,7 +21,7 @@ from jobs.acknowledgements import remove_markers
 from jobs.feeds import Feed, find_feed, open_list, set_feed
 from jobs.import_results import ImportResult, import_result
 from jobs.imports import run_next_import
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.queue import enqueue_arrival
 from jobs.storage import Storage
 

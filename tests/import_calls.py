@@ -20,7 +20,7 @@ from audience.status_rules import Channel, State, Status, state_of
 from db.engine import Database
 from db.tables import group_member, import_error, list_group, recipient, subscription
 from jobs.imports import run_next_import
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.storage import Storage
 
 NAMESPACE = "http://ws.mailupnet.it/"

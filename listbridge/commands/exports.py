@@ -14,6 +14,7 @@ import typer
 from sqlalchemy import Connection, select
 
 from audience.accounts import Account, find_account, load_account
+from db.leases import name_owner
 from db.tables import account as account_table
 from db.tables import export as export_table
 from jobs.export_runs import run_next_export
@@ -26,7 +27,6 @@ from jobs.exports import (
     remove_export,
     request_run,
 )
-from jobs.leases import name_owner
 from jobs.schedules import enqueue_failed
 from listbridge.app import Application
 from listbridge.commands import export_options as options

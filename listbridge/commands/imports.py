@@ -17,12 +17,12 @@ from typer.core import TyperCommand, TyperGroup
 
 from audience.accounts import Account, find_account
 from audience.lists import find_list
+from db.leases import name_owner
 from exchange.profiles import Profile
 from jobs.feeds import IMPORT_FOLDER, find_feed, parse_folder
 from jobs.import_results import ImportResult, import_result, list_imports
 from jobs.import_undo import UndoResult, undo_import
 from jobs.imports import import_file
-from jobs.leases import name_owner
 from listbridge.commands.operator import YesOption, confirm, name_operator
 from listbridge.commands.options import AccountOption, application
 from listbridge.errors import CommandError

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from db.leases import CANCELLED
 from jobs.import_results import ImportResult, list_imports
 from jobs.job_listing import (
     UNFINISHED,
@@ -23,7 +24,6 @@ from jobs.job_listing import (
     retry_job,
     unfinished_jobs,
 )
-from jobs.leases import CANCELLED
 from listbridge.app import Application
 from listbridge.commands.options import application
 from listbridge.errors import CommandError

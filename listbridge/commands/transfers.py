@@ -12,7 +12,7 @@ import typer
 from sqlalchemy import Connection
 
 from audience.accounts import find_account, load_account
-from jobs.leases import CANCELLED, name_owner
+from db.leases import CANCELLED, name_owner
 from jobs.schedules import find_schedule, request_run
 from jobs.transfer_runs import run_next_transfer
 from jobs.transfers import (

@@ -24,8 +24,8 @@ from audience.webhooks import (
     webhooks_of,
 )
 from db.retry import retry_on_conflict
+from delivery.outgoing_http import OutgoingClient
 from jobs.notifications import recent_deliveries, send_sample
-from jobs.outgoing_http import OutgoingClient
 from listbridge.app import Application
 from listbridge.commands.options import AccountOption, application
 from listbridge.errors import CommandError

@@ -23,7 +23,7 @@ from exchange.export_csv import CsvFormat
 from jobs.export_runs import run_next_export
 from jobs.exports import ExportSettings, add_export
 from jobs.housekeeping import remove_export_leftovers
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.schedules import enqueue_due
 from jobs.storage import Storage
 

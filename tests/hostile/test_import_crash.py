@@ -23,7 +23,7 @@ from db.tables import group_member, history, import_error, import_run, recipient
 from exchange.profiles import Profile
 from jobs.feeds import find_feed, open_list, set_feed
 from jobs.imports import run_next_import
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.queue import enqueue_arrival, spool
 from jobs.storage import Storage
 

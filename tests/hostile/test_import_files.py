@@ -23,7 +23,7 @@ from exchange.profiles import Profile
 from jobs.feeds import Feed, find_feed, open_list, set_feed
 from jobs.import_results import import_result
 from jobs.imports import import_file, run_next_import
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.queue import enqueue_arrival, spool
 from jobs.storage import Storage
 

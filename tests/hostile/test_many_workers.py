@@ -28,7 +28,7 @@ from exchange.profiles import Profile
 from jobs.export_settings import ExportSettings
 from jobs.exports import add_export, request_run
 from jobs.feeds import open_list
-from jobs.leases import LEASE
+from db.leases import LEASE
 from jobs.queue import ImportRequest, enqueue_import, spool
 from jobs.schedules import find_schedule, pause_schedule, set_schedule
 from jobs.storage import Storage
@@ -43,7 +43,7 @@ import socket, sys, threading
 from pathlib import Path
 socket.gethostname = lambda: sys.argv[3]
 from db.engine import Database
-from jobs import leases
+from db import leases
 from jobs.storage import Storage
 from jobs.worker import WorkerOptions, run_worker
 options = WorkerOptions(poll_seconds=0.2, schedule_seconds=0.2)
@@ -58,7 +58,7 @@ socket.gethostname = lambda: sys.argv[3]
 from db.engine import Database
 from jobs.export_runs import run_next_export
 from jobs.imports import run_next_import
-from jobs.leases import LeaseKeeper, name_owner
+from db.leases import LeaseKeeper, name_owner
 from jobs.storage import Storage
 enter = LeaseKeeper.__enter__
 def enter_and_sleep(keeper):

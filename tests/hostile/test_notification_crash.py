@@ -26,9 +26,9 @@ from audience.subscriptions import change_state, parse_address
 from audience.webhooks import WebhookSettings, add_webhook, announce
 from db.engine import Database
 from db.tables import notification
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.notifications import LEASE, Notifier
-from jobs.outgoing_http import OutgoingClient
+from delivery.outgoing_http import OutgoingClient
 from jobs.webhook_requests import Wording
 from jobs.webhook_shares import THREADS
 
@@ -40,9 +40,9 @@ WORKER = f"""
 import ipaddress, sys
 from datetime import UTC, datetime, timedelta
 from db.engine import Database
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.notifications import Notifier
-from jobs.outgoing_http import OutgoingClient
+from delivery.outgoing_http import OutgoingClient
 from jobs.webhook_requests import Wording
 ahead = timedelta(seconds=float(sys.argv[2]))
 client = OutgoingClient([ipaddress.ip_network("{NETWORK}")])

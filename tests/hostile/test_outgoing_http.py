@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from webhook_receivers import Received, Reply, misbehaving, receiving
 
-from jobs.outgoing_http import (
+from delivery.outgoing_http import (
     MAX_ANSWER,
     Answer,
     OutgoingClient,

@@ -29,9 +29,9 @@ from exchange.profiles import Acknowledgement
 from ftp_server.records import record_incomplete
 from jobs import imports
 from jobs.acknowledgements import tell_ended
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.notifications import Notifier, send_sample
-from jobs.outgoing_http import OutgoingClient
+from delivery.outgoing_http import OutgoingClient
 from jobs.storage import Storage
 from jobs.webhook_requests import Wording
 

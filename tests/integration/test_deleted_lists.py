@@ -48,7 +48,7 @@ from jobs.deleted_lists import GRACE, empty_deleted_lists
 from jobs.feeds import close_list, feeds_of, find_feed, open_list, set_feed
 from jobs.import_results import import_result
 from jobs.imports import run_next_import
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.queue import ImportRequest, enqueue_import
 from jobs.storage import Storage
 

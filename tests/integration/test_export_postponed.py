@@ -17,7 +17,7 @@ from db.tables import export_run, schedule
 from exchange.export_csv import CsvFormat
 from jobs.export_runs import run_next_export
 from jobs.exports import ExportSettings, add_export, request_run
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.schedules import enqueue_due, enqueue_failed, local_instant
 from jobs.storage import Storage
 

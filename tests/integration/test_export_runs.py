@@ -30,7 +30,7 @@ from jobs.exports import (
     find_export,
     request_run,
 )
-from jobs.leases import RunTable, name_owner
+from db.leases import RunTable, name_owner
 from jobs.schedules import enqueue_due
 from jobs.storage import Storage
 

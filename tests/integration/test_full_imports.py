@@ -25,7 +25,7 @@ from jobs.feeds import Feed, remove_feed, set_feed
 from jobs.import_results import import_result
 from jobs.import_undo import undo_import
 from jobs.imports import CHUNK_ROWS, import_file, run_next_import
-from jobs.leases import RunTable, name_owner
+from db.leases import RunTable, name_owner
 from jobs.queue import enqueue_arrival, spool
 from jobs.storage import Storage
 

@@ -35,7 +35,7 @@ from db.tables import (
 )
 from exchange.profiles import Profile
 from jobs.imports import import_file
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.storage import Storage
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

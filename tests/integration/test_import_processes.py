@@ -20,7 +20,7 @@ from audience.lists import MailingList, groups_of
 from db.engine import Database
 from db.tables import api_user, import_run, outbox
 from exchange.profiles import Profile
-from jobs.leases import RunTable, name_owner
+from db.leases import RunTable, name_owner
 from jobs.queue import ImportRequest, ImportState, enqueue_import
 from jobs.storage import Storage
 

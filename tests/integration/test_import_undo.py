@@ -32,7 +32,7 @@ from db.tables import (
 from exchange.profiles import Profile
 from jobs.import_results import UnknownImport
 from jobs.import_undo import UndoRefused
-from jobs.leases import name_owner
+from db.leases import name_owner
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from jobs.job_listing import (
     retry_job,
     unfinished_jobs,
 )
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.queue import ImportRequest, enqueue_import, spool
 from jobs.storage import Storage
 

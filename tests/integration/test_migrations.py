@@ -23,7 +23,7 @@ from db.migration import is_current, migrate
 from db.tables import account, account_counter, api_user, export_run, history, metadata
 from jobs.export_runs import run_next_export
 from jobs.exports import ExportSettings, add_export, request_run
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.storage import Storage
 
 LATEST_BUT_ONE = "0001"

@@ -27,9 +27,9 @@ from audience.subscriptions import change_state, parse_address
 from audience.webhooks import WebhookSettings, add_webhook, announce, change_webhook
 from db.engine import Database
 from db.tables import notification, webhook
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.notifications import LEASE, RETRY_DELAYS, Notifier, recent_deliveries, send_sample
-from jobs.outgoing_http import OutgoingClient
+from delivery.outgoing_http import OutgoingClient
 from jobs.storage import Storage
 from jobs.webhook_requests import Wording
 from jobs.webhook_shares import PER_ACCOUNT, PER_WEBHOOK, THREADS, Shares

@@ -33,7 +33,7 @@ from audience.notices import set_contact
 from db.engine import Database
 from db.tables import import_run, notice, schedule, transfer_run
 from jobs.imports import run_next_import
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.remote_access import Dialer
 from jobs.remote_servers import (
     Access,

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from audience.webhooks import Format, Method, WebhookSettings
-from jobs.outgoing_http import Answer, OutgoingClient
+from delivery.outgoing_http import Answer, OutgoingClient
 from jobs.webhook_requests import Told, build_request
 from services.mailup.notification_parameters import WORDING, parse_parameter_name
 

@@ -21,7 +21,7 @@ from db.migration import migrate
 from db.tables import account as account_table
 from db.tables import group_member, history, import_error, import_run, recipient, subscription
 from jobs.imports import run_next_import
-from jobs.leases import name_owner
+from db.leases import name_owner
 from jobs.storage import Storage
 
 DOCUMENT = (
