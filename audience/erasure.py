@@ -32,6 +32,7 @@ from audience.suppressions import (
 from audience.webhooks import announce
 from db.tables import (
     account,
+    delivery,
     group_member,
     history,
     import_error,
@@ -40,7 +41,9 @@ from db.tables import (
     notification,
     outbox,
     recipient,
+    sending,
     sms_event,
+    soft_bounce,
     subscription,
     webhook,
 )
@@ -97,8 +100,9 @@ def erase_recipient(connection: Connection, account_id: int, address: Address, c
     connection.execute(delete(group_member).where(group_member.c.recipient_id == person.id))
     _scrub_history(connection, person.id)
     _record(connection, account_id, person.id, cause, now)
-    for events in (mail_event, sms_event):
-        connection.execute(delete(events).where(events.c.recipient_id == person.id))
+    for his_rows in (mail_event, sms_event, soft_bounce):
+        connection.execute(delete(his_rows).where(his_rows.c.recipient_id == person.id))
+    _empty_queue(connection, account_id, person.id)
     refused_rows = _scrub_refused_rows(connection, account_id, addresses)
     empty: dict[str, Any] = {"email": None, "mobile": None, "external_key": None, "fields": {}, "updated_at": now}
     connection.execute(recipient.update().where(recipient.c.id == person.id).values(**empty))
@@ -174,6 +178,15 @@ def _scrub_messages(connection: Connection, account_id: int, recipient_id: int, 
     ends = select(func.max(notification.c.lease_until)).where(his, notification.c.state == "waiting")
     until: datetime | None = connection.execute(ends).scalar_one()
     return until
+
+
+def _empty_queue(connection: Connection, account_id: int, recipient_id: int) -> None:
+    """Take him out of what is to be sent, which finds nobody there when it is his turn, and of what was."""
+    # By sending, for which there is an index.
+    sendings = select(sending.c.id).where(sending.c.account_id == account_id)
+    his = and_(delivery.c.sending_id.in_(sendings), delivery.c.recipient_id == recipient_id)
+    empty: dict[str, Any] = {"address": "", "domain": "", "values": None, "text": None}
+    connection.execute(delivery.update().where(his).values(empty))
 
 
 def _announce(connection: Connection, account_id: int, recipient_id: int, cause: Cause, due: datetime) -> None:

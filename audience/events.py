@@ -6,18 +6,19 @@ transaction that appends it, see `db.settled`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from audience.numbers import take_number
+from audience.daily_totals import COUNTED, Occurrence, add_totals, find_zone
 from audience.status_rules import Channel
 from db.bulk import append_rows
-from db.tables import mail_event, sending, sms_event
+from db.tables import mail_event, sms_event
 
 
 class MailEventKind(IntEnum):
@@ -37,13 +38,9 @@ class SmsStatus(IntEnum):
     ERROR = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """One sending of a message to a list."""
-
-    id: int
-    number: int
-    """Shown to callers; counts from 1 in the account."""
+_MAIL_TOTALS = dict(zip(MailEventKind, COUNTED, strict=True))
+# A text message that was delivered has been taken by a gateway before.
+_SMS_TOTALS = {SmsStatus.QUEUED: "sent", SmsStatus.ERROR: "bounced"}
 
 
 class MailEvent(NamedTuple):
@@ -78,40 +75,43 @@ class SmsEvent(NamedTuple):
     error_code: str | None = None
 
 
-def add_sending(
-    connection: Connection,
-    account_id: int,
-    list_id: int,
-    *,
-    channel: Channel,
-    message_number: int,
-    subject: str,
-    tags: Sequence[str] = (),
-) -> Sending:
-    """Record that a message is being sent to a list.
+def append_mail_events(connection: Connection, account_id: int, events: Iterable[MailEvent]) -> int:
+    """Append what happened to e-mails of an account and add it to the day's totals; return how many there were.
 
     Args:
         connection: in a writing transaction.
-        account_id: whose message it is.
-        list_id: a list of the account.
-        channel: how it goes out.
-        message_number: of the message in the account.
-        subject: as the recipients see it.
-        tags: of the campaign.
+        account_id: whose sendings and recipients they are of.
+        events: may be endless in number; they are not kept in memory.
     """
-    number = take_number(connection, account_id, "sending")
-    values: dict[str, Any] = {"account_id": account_id, "list_id": list_id, "number": number, "channel": int(channel)}
-    values |= {"message_number": message_number, "subject": subject, "tags": list(tags)}
-    inserted = connection.execute(sending.insert().values(**values, created_at=datetime.now(UTC)))
-    assert inserted.inserted_primary_key is not None
-    return Sending(int(inserted.inserted_primary_key[0]), number)
-
-
-def append_mail_events(connection: Connection, account_id: int, events: Iterable[MailEvent]) -> int:
-    """Append what happened to e-mails of an account, in a writing transaction; return how many there were."""
-    return append_rows(connection, mail_event, ("account_id", *MailEvent._fields), ((account_id, *e) for e in events))
+    counts: Counter[Occurrence] = Counter()
+    zone = find_zone(connection, account_id)
+    rows = ((account_id, *event) for event in _count_mail_events(events, counts, zone))
+    appended = append_rows(connection, mail_event, ("account_id", *MailEvent._fields), rows)
+    add_totals(connection, account_id, Channel.EMAIL, counts)
+    return appended
 
 
 def append_sms_events(connection: Connection, account_id: int, events: Iterable[SmsEvent]) -> int:
-    """Append what happened to text messages of an account, in a writing transaction; return how many there were."""
-    return append_rows(connection, sms_event, ("account_id", *SmsEvent._fields), ((account_id, *e) for e in events))
+    """Append what happened to text messages of an account, as `append_mail_events` does; return how many there were."""
+    counts: Counter[Occurrence] = Counter()
+    zone = find_zone(connection, account_id)
+    rows = ((account_id, *event) for event in _count_sms_events(events, counts, zone))
+    appended = append_rows(connection, sms_event, ("account_id", *SmsEvent._fields), rows)
+    add_totals(connection, account_id, Channel.SMS, counts)
+    return appended
+
+
+def _count_mail_events(events: Iterable[MailEvent], counts: Counter[Occurrence], zone: ZoneInfo) -> Iterator[MailEvent]:
+    """Yield events, counting them."""
+    for event in events:
+        day = event.at.astimezone(zone).date().isoformat()
+        counts[Occurrence(day, event.list_id, event.sending_id, _MAIL_TOTALS[event.kind])] += 1
+        yield event
+
+
+def _count_sms_events(events: Iterable[SmsEvent], counts: Counter[Occurrence], zone: ZoneInfo) -> Iterator[SmsEvent]:
+    for event in events:
+        if (name := _SMS_TOTALS.get(event.status)) is not None:
+            day = event.at.astimezone(zone).date().isoformat()
+            counts[Occurrence(day, event.list_id, event.sending_id, name)] += 1
+        yield event

@@ -35,11 +35,13 @@ class Cause:
     """Why and whence a change comes."""
 
     source: str
-    """The door: `page`, `link`, `soap`, `ftp`, `command-line`."""
+    """The door: `page`, `link`, `soap`, `ftp`, `command-line`, `mail` (somebody wrote one), `bounce`."""
     reason: Reason | None = None
     subtype: int | None = None
     actor: str | None = None
     """Who: a user's name, or the address of the machine that called."""
+    message_number: int | None = None
+    """Of the account's e-mail that it answers."""
 
 
 @dataclass(frozen=True, slots=True)

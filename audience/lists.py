@@ -19,6 +19,7 @@ from db.tables import account, field, list_group, mailing_list, webhook
 MAX_GROUP_NAME = 50
 MAX_LIST_NAME = 200
 MAX_NOTES = 2_000
+MAX_DEFAULT_VALUE = 1_000
 MAX_EXTERNAL_ID = 200
 DEFAULT_PREFIX = "+39"
 # Old clients decode entities twice and then parse, so these characters would break their XML.
@@ -258,24 +259,41 @@ def groups_of(connection: Connection, list_ids: Iterable[int]) -> list[Group]:
     return [Group(*row) for row in connection.execute(query)]
 
 
-def set_field(connection: Connection, account_id: int, number: int, name: str) -> None:
+def set_field(
+    connection: Connection, account_id: int, number: int, name: str, *, default_value: str | None = None
+) -> None:
     """Name a personal data field of an account, a new one or one that has a name already.
 
+    Args:
+        connection: in a writing transaction.
+        account_id: internal id.
+        number: of the field, from 1.
+        name: of the field.
+        default_value: what messages say where a recipient has no value; None leaves what there is.
+
     Raises:
-        InvalidName: the number is not positive, or the name is not usable.
+        InvalidName: the number is not positive, or the name or the default value is not usable.
     """
     if number < 1:
         raise InvalidName("A field number is a positive whole number.")
-    name = _check_name(name, MAX_LIST_NAME)
+    values = {"name": _check_name(name, MAX_LIST_NAME)}
+    if default_value is not None:
+        values["default_value"] = _check_default_value(default_value)
     here = (field.c.account_id == account_id) & (field.c.number == number)
-    if connection.execute(field.update().where(here).values(name=name)).rowcount == 0:
-        connection.execute(field.insert().values(account_id=account_id, number=number, name=name))
+    if connection.execute(field.update().where(here).values(**values)).rowcount == 0:
+        connection.execute(field.insert().values(account_id=account_id, number=number, **values))
 
 
 def fields_of(connection: Connection, account_id: int) -> dict[int, str]:
     """Return the names of an account's personal data fields by number."""
     query = select(field.c.number, field.c.name).where(field.c.account_id == account_id).order_by(field.c.number)
     return {row.number: row.name for row in connection.execute(query)}
+
+
+def default_values_of(connection: Connection, account_id: int) -> dict[int, str]:
+    """Return by number what messages say where a recipient has no value, of those fields that have such a text."""
+    here = (field.c.account_id == account_id) & (field.c.default_value != "")
+    return {row[0]: row[1] for row in connection.execute(select(field.c.number, field.c.default_value).where(here))}
 
 
 _GROUP = (list_group.c.id, list_group.c.list_id, list_group.c.number, list_group.c.name, list_group.c.notes)
@@ -292,6 +310,13 @@ _LISTS_WITH_GROUPS = (
     .where(mailing_list.c.account_id == bindparam("account_id"), is_here())
     .order_by(mailing_list.c.number, list_group.c.number)
 )
+
+
+def _check_default_value(value: str) -> str:
+    value = value.strip()
+    if len(value) > MAX_DEFAULT_VALUE or _NOT_IN_NOTES.search(value):
+        raise InvalidName(f"A default has at most {MAX_DEFAULT_VALUE} characters, and no control characters.")
+    return value
 
 
 def _check_name(name: str, longest: int) -> str:

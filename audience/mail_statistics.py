@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, case, exists, not_, or_, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, case, exists, false, not_, or_, select
 
 from audience.columns import pick_columns
 from audience.events import MailEventKind
@@ -62,6 +62,7 @@ def select_mail_statistics(wanted: Selection, columns: Sequence[str]) -> Select[
         select(*pick_columns(columns, known, fields=False))
         .select_from(joined)
         .where(mail_event.c.account_id == wanted.account_id, *date_conditions(wanted, mail_event.c.at))
+        .where(sending.c.statistics_hidden == false())
         .where(sending.c.account_id == wanted.account_id, *list_conditions(wanted))
         .where(is_reachable(), not_(_is_outdone(wanted)))
         .order_by(mail_event.c.at, mail_event.c.id)

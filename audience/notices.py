@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -12,7 +13,7 @@ from audience.addresses import normalise_email
 from db.functions import insert_into
 from db.tables import account, notice
 
-NoticeKind = Literal["import", "export", "transfer", "missing-file"]
+NoticeKind = Literal["import", "export", "transfer", "missing-file", "sender", "sending", "sending-file", "credits"]
 
 MAX_SUBJECT = 200
 """Most characters; what is longer is cut."""
@@ -29,6 +30,13 @@ class Notice:
     subject: str
     text: str
     created_at: datetime
+    state: str
+    attempts: int
+    """To send it, so far."""
+    due_at: datetime | None
+    """Not before then, after an attempt that did not work."""
+    code: str | None
+    """Why the last one did not."""
 
 
 def set_contact(connection: Connection, account_id: int, address: str | None) -> str | None:
@@ -88,8 +96,14 @@ def add_notice(
     return True
 
 
-def waiting_notices(connection: Connection, *, account_id: int | None = None, limit: int = 100) -> list[Notice]:
-    """Return the notices that are to go out, of one account or of all, the oldest first."""
+def waiting_notices(
+    connection: Connection,
+    *,
+    account_id: int | None = None,
+    limit: int = 100,
+    states: Collection[str] = ("waiting", "sending"),
+) -> list[Notice]:
+    """Return the notices that are to go out, or those in other states, of one account or of all, the oldest first."""
     query = (
         select(
             notice.c.id,
@@ -99,9 +113,13 @@ def waiting_notices(connection: Connection, *, account_id: int | None = None, li
             notice.c.subject,
             notice.c.text,
             notice.c.created_at,
+            notice.c.state,
+            notice.c.attempts,
+            notice.c.due_at,
+            notice.c.code,
         )
         .join(account, account.c.id == notice.c.account_id)
-        .where(notice.c.state == "waiting")
+        .where(notice.c.state.in_(states))
         .order_by(notice.c.id)
         .limit(limit)
     )

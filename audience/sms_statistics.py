@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, func, select
+from sqlalchemy import ColumnElement, Select, String, false, func, select
 
 from audience.columns import pick_columns
 from audience.events import SmsStatus
@@ -51,6 +51,7 @@ def select_sms_statistics(wanted: Selection, columns: Sequence[str]) -> Select[*
         select(*pick_columns(columns, known, fields=False))
         .select_from(joined)
         .where(sms_event.c.account_id == wanted.account_id, *date_conditions(wanted, sms_event.c.at))
+        .where(sending.c.statistics_hidden == false())
         .where(sending.c.account_id == wanted.account_id, *list_conditions(wanted), is_reachable())
         .order_by(sms_event.c.at, sms_event.c.id)
     )

@@ -113,6 +113,10 @@ SUBSCRIBE = Transition(State.SUBSCRIBED, State.SUBSCRIBED, State.SUBSCRIBED, Sta
 REQUEST_CONFIRMATION = Transition(State.PENDING, State.SUBSCRIBED, State.PENDING, State.PENDING)
 CONFIRM = Transition(State.NONE, State.SUBSCRIBED, State.SUBSCRIBED, State.UNSUBSCRIBED)
 UNSUBSCRIBE = Transition(State.NONE, State.UNSUBSCRIBED, State.UNSUBSCRIBED, State.UNSUBSCRIBED)
+# What mail servers tell: that an address does not exist, and that its owner complained, who must not come back even if
+# he had left before.
+BOUNCE = Transition(State.NONE, State.BLOCKED, State.BLOCKED, State.UNSUBSCRIBED)
+COMPLAIN = Transition(State.NONE, State.BLOCKED, State.BLOCKED, State.BLOCKED)
 
 
 def state_of(status: int | None, reason_type: int | None) -> State:

@@ -322,7 +322,7 @@ def _write_state(
         "unsubscribed_at": now if ended else None,
         "reason_type": cause.reason if ended else None,
         "reason_subtype": cause.subtype if ended else None,
-        "message_id": None,
+        "message_id": cause.message_number if ended else None,
         "source": cause.source,
     }
     if after == State.SUBSCRIBED and person.status != Status.SUBSCRIBED:

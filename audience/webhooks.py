@@ -81,6 +81,8 @@ _HOST = re.compile(r"[^\s/?#@\\\[\]%]+")
 _SOURCES: dict[str, Source] = {
     "page": "api",
     "link": "recipient",
+    "mail": "recipient",
+    "bounce": "recipient",
     "console": "console",
     "command-line": "console",
 }
@@ -239,6 +241,7 @@ def announce(
             "channel": int(channel),
             "reason_type": cause.reason if event in _ENDINGS else None,
             "reason_subtype": cause.subtype if event in _ENDINGS else None,
+            "message_number": cause.message_number,
         },
         "state": "waiting",
         "due_at": due or now,

@@ -26,19 +26,20 @@ from typing import Any
 from sqlalchemy import Select, select
 
 from audience.accounts import Account, add_account
-from audience.events import MailEvent, MailEventKind, add_sending, append_mail_events
-from audience.lists import add_list
+from audience.events import MailEvent, MailEventKind, append_mail_events
+from audience.lists import add_list, load_list
 from audience.selections import Selection
 from audience.status_rules import Channel, Status
 from db.bulk import append_rows
 from db.engine import Database
+from db.leases import name_owner
 from db.migration import migrate
 from db.tables import export_run, recipient, subscription
+from delivery.sendings import add_sending
 from jobs.export_runs import run_next_export
 from jobs.export_settings import ExportSettings
 from jobs.export_types import TYPES
 from jobs.exports import add_export, request_run
-from db.leases import name_owner
 from jobs.storage import Storage
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -105,7 +106,8 @@ def adapted(database: Database, rows: Iterator[tuple[Any, ...]]) -> Iterator[tup
 
 
 def add_events(connection: Any, account: Account, list_id: int, count: int) -> None:
-    sent = add_sending(connection, account.id, list_id, channel=Channel.EMAIL, message_number=1, subject="News")
+    mailing = load_list(connection, list_id)
+    sent = add_sending(connection, mailing, Channel.EMAIL, None, message_number=1, subject="News", state="completed")
     append_mail_events(
         connection,
         account.id,

@@ -26,7 +26,7 @@ outbox = Table(
     Column("sender_email", String),
     Column("sender_name", String),
     Column("import_id", BigInteger),
-    # `waiting`, `sending`, `sent`, or `failed` (nobody tries again).
+    # `waiting`, `sending`, `sent`, `failed` (nobody tries again), or `cancelled` (was not wanted any more).
     Column("state", String, nullable=False),
     # Of the tries to send it; after a failed one it waits until `due_at`.
     Column("attempts", Integer, nullable=False, default=0),
@@ -40,6 +40,7 @@ outbox = Table(
     Column("finished_at", UtcDateTime),
     Column("sent_at", UtcDateTime),
     Index("ix_outbox_import_id", "import_id"),
+    Index("ix_outbox_state", "state", "id"),
 )
 # A mail to the people who run an account, about its files. Whoever asks twice for one key gets one.
 notice = Table(
@@ -48,7 +49,7 @@ notice = Table(
     Column("id", Identity64, primary_key=True),
     Column("account_id", ForeignKey("account.id"), nullable=False),
     Column("key", String, nullable=False, unique=True),
-    # `import`, `export`, `transfer` or `missing-file`.
+    # What it tells of; see `audience.notices.NoticeKind`.
     Column("kind", String, nullable=False),
     Column("address", String, nullable=False),
     Column("subject", String, nullable=False),

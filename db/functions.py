@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, String, Table
+import orjson
+from sqlalchemy import Connection, Select, String, Table, cast, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -22,6 +23,16 @@ def insert_into(connection: Connection, table: Table) -> Any:
 def inserts_into(table: Table) -> Mapping[str, Any]:
     """Return the same for both dialects, by their names, for statements that are made once."""
     return {"sqlite": sqlite.insert(table), "postgresql": postgresql.insert(table)}
+
+
+def select_texts(connection: Connection, texts: Iterable[str]) -> Select[tuple[str]]:
+    """Return a query for texts as rows; they are one parameter, however many they are."""
+    document = literal(orjson.dumps(list(texts)).decode(), String)
+    if connection.dialect.name == "sqlite":
+        rows = func.json_each(document).table_valued("value")
+    else:
+        rows = func.json_array_elements_text(cast(document, postgresql.JSON)).table_valued("value")
+    return select(cast(rows.c.value, String))
 
 
 class merge_json(FunctionElement[Any]):  # noqa: N801  (an SQL function)

@@ -207,6 +207,11 @@ def give_up_when_idle(connection: Connection) -> None:
         connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
 
 
+def is_gone(owner: str) -> bool | None:
+    """Return whether an owner's process does not exist any more; None when it is of another host."""
+    return _is_dead(owner) if _is_here(owner) else None
+
+
 class LeaseKeeper:
     """Renews a claim every few seconds from a thread of its own, while a `with` block lasts."""
 

@@ -300,9 +300,9 @@ ADD_GROUP_HISTORY_REPLACING = _ADD_GROUP_HISTORY % (_GROUPS_TO_ADD, _GROUPS_TO_R
 # that one has completed: then both rely on it, and it goes with neither.
 ADD_CONFIRMATIONS = """
     INSERT INTO outbox AS o (account_id, list_id, recipient_id, kind, list_ids, message_number, import_id, state,
-                             created_at)
+                             attempts, created_at)
     SELECT :account, x.list_id, x.email_recipient_id, 'confirmation', {array}(x.list_id),
-           CAST(:message AS INTEGER), :import, 'waiting', :now
+           CAST(:message AS INTEGER), :import, 'waiting', 0, :now
     FROM import_resolved x WHERE x.email_after = 2
     ON CONFLICT (recipient_id, list_id, kind) WHERE state = 'waiting' DO UPDATE
     SET import_id = CASE WHEN EXISTS (

@@ -7,10 +7,8 @@ the first must not touch.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -18,26 +16,31 @@ from typing import Literal
 from sqlalchemy import Connection, bindparam, select
 
 from db.tables import account, recipient
+from delivery.tokens import (
+    SIGNATURE_BYTES,
+    InvalidLink,
+    begin_signature,
+    decode,
+    digest_of,
+    encode,
+    pack,
+    pack_all,
+    unpack,
+)
 
-LinkKind = Literal["confirm", "unsubscribe"]
+LinkKind = Literal["confirm", "unsubscribe", "view"]
 
 CONFIRM_PERIOD = timedelta(days=30)
 """How long a link can confirm; an unsubscribe link works as long as its list."""
-MAX_TOKEN = 4096
-"""Characters of the longest token that is looked at; one of 20 lists has less than 200."""
 
-_CODES: dict[LinkKind, bytes] = {"confirm": b"c", "unsubscribe": b"u"}
-# So that no other use of the account's key can give a signature that is valid here.
+_CODES: dict[LinkKind, bytes] = {"confirm": b"c", "unsubscribe": b"u", "view": b"v"}
+# As the kind without it, but a sending's internal id stands before the lists.
+_CODES_OF_SENDING: dict[LinkKind, bytes] = {"unsubscribe": b"s", "view": b"v"}
 _PURPOSE = b"listbridge link 1\0"
-_SIGNATURE_BYTES = 16
 _MAX_ACCOUNT = 2**31 - 1
 _MAX_ID = 2**63 - 1
 # Signs for accounts that do not exist, so that these take as long to refuse as wrong signatures.
 _NO_KEY = "0" * 64
-
-
-class InvalidLink(Exception):
-    """The token was not made by this server, was changed, is of another kind, or its recipient is gone."""
 
 
 class ExpiredLink(InvalidLink):
@@ -59,6 +62,41 @@ class Link:
     list_ids: tuple[int, ...]
     """Internal ids, the one whose pages are shown first; the lists may have been deleted since."""
     issued_at: datetime
+    sending_id: int = 0
+    """Internal id of the sending that it came with; 0 when it came with none. It may have been deleted since."""
+
+
+class TokenWriter:
+    """Writes the tokens of one account."""
+
+    def __init__(self, secret_key: str, account_number: int) -> None:
+        """Prepare what all tokens have in common.
+
+        Args:
+            secret_key: of the account.
+            account_number: as callers see it.
+        """
+        self._signature = begin_signature(secret_key, _PURPOSE)
+        self._account = pack(account_number)
+
+    def write(self, kind: LinkKind, numbers: bytes, email: str, *, of_sending: bool) -> str:
+        """Return a token.
+
+        Args:
+            kind: what the link is for.
+            numbers: packed: internal id of the recipient, seconds since 1970, internal ids of the sending (of a link
+                that goes out with one) and of the lists, each once.
+            email: as it is stored.
+            of_sending: whether the link goes out with a sending.
+        """
+        code = _CODES_OF_SENDING[kind] if of_sending else _CODES[kind]
+        content = code + self._account + numbers
+        return encode(content + self.sign(content, email))
+
+    def sign(self, content: bytes, email: str) -> bytes:
+        """Return the signature of a token's content and of the address that it does not show."""
+        # No address has a NUL, so the last one says where the content ends.
+        return digest_of(self._signature, b"%b\0%b" % (content, email.encode()))[:SIGNATURE_BYTES]
 
 
 def write_token(
@@ -70,6 +108,7 @@ def write_token(
     email: str,
     list_ids: Iterable[int],
     issued_at: datetime | None = None,
+    sending_id: int = 0,
 ) -> str:
     """Return a token of letters, digits, `-` and `_`: with up to 20 lists less than 200 characters.
 
@@ -81,11 +120,12 @@ def write_token(
         email: the recipient's address as it is stored.
         list_ids: internal ids of the lists that the link is about, first the one whose pages are shown.
         issued_at: aware; by default now. Kept to the second.
+        sending_id: internal id of the sending that the link goes out with; 0 for none.
     """
     issued = int((issued_at or datetime.now(UTC)).timestamp())
-    numbers = (account_number, recipient_id, issued, *dict.fromkeys(list_ids))
-    content = _CODES[kind] + b"".join(map(_pack, numbers))
-    return _encode(content + _sign(secret_key, content, email))
+    sendings = (sending_id,) if sending_id else ()
+    numbers = pack_all((recipient_id, issued, *sendings, *dict.fromkeys(list_ids)))
+    return TokenWriter(secret_key, account_number).write(kind, numbers, email, of_sending=bool(sending_id))
 
 
 def read_token(connection: Connection, token: str, kind: LinkKind, *, now: datetime | None = None) -> Link:
@@ -101,17 +141,28 @@ def read_token(connection: Connection, token: str, kind: LinkKind, *, now: datet
         InvalidLink: it is not valid; why is nobody's business.
         ExpiredLink: it was valid.
     """
-    content, signature = _decode(token)
-    number, recipient_id, issued, *list_ids = _read_numbers(content)
-    found = connection.execute(_SIGNER, {"number": number, "recipient_id": recipient_id}).one_or_none()
+    content, signature = decode(token)
+    numbers = _read_numbers(content)
+    signer = {"number": numbers[0], "recipient_id": numbers[1]}
+    found = connection.execute(_SIGNER, signer).one_or_none()
     account_id, secret_key, email = found if found is not None and found.email else (0, _NO_KEY, "")
-    expected = _sign(secret_key, content, email)
-    if not (hmac.compare_digest(signature, expected) and account_id and content[:1] == _CODES[kind]):
+    expected = TokenWriter(secret_key, numbers[0]).sign(content, email)
+    if not (hmac.compare_digest(signature, expected) and account_id and _is_of(content, kind)):
         raise InvalidLink("The link is not valid.")
-    link = Link(kind, account_id, recipient_id, email, tuple(list_ids), datetime.fromtimestamp(issued, UTC))
+    link = _read_link(kind, account_id, email, numbers, of_sending=content[:1] == _CODES_OF_SENDING.get(kind))
     if kind == "confirm" and (now or datetime.now(UTC)) >= link.issued_at + CONFIRM_PERIOD:
         raise ExpiredLink(link)
     return link
+
+
+def _is_of(content: bytes, kind: LinkKind) -> bool:
+    return content[:1] in (_CODES[kind], _CODES_OF_SENDING.get(kind))
+
+
+def _read_link(kind: LinkKind, account_id: int, email: str, numbers: list[int], *, of_sending: bool) -> Link:
+    _, recipient_id, issued, *rest = numbers
+    sending_id = rest.pop(0) if of_sending and rest else 0
+    return Link(kind, account_id, recipient_id, email, tuple(rest), datetime.fromtimestamp(issued, UTC), sending_id)
 
 
 _SIGNER = (
@@ -121,62 +172,13 @@ _SIGNER = (
 )
 
 
-def _sign(secret_key: str, content: bytes, email: str) -> bytes:
-    """Return the first half of an HMAC-SHA256: as hard to guess as a key of 128 bits (RFC 2104 section 5)."""
-    # No address has a NUL, so the last one says where the content ends.
-    message = _PURPOSE + content + b"\0" + email.encode()
-    return hmac.digest(secret_key.encode(), message, "sha256")[:_SIGNATURE_BYTES]
-
-
-def _encode(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _decode(token: str) -> tuple[bytes, bytes]:
-    """Return content and signature.
-
-    Raises:
-        InvalidLink: it is not what `_encode` writes, to the last bit.
-    """
-    if len(token) > MAX_TOKEN:
-        raise InvalidLink("The link is too long.")
-    try:
-        data = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-    except (ValueError, binascii.Error):
-        raise InvalidLink("The link is not encoded.") from None
-    # The decoder skips what it does not know and ignores bits that are left over.
-    if _encode(data) != token:
-        raise InvalidLink("The link is not encoded.")
-    return data[:-_SIGNATURE_BYTES], data[-_SIGNATURE_BYTES:]
-
-
-def _pack(number: int) -> bytes:
-    """Return a number in groups of seven bits, the lowest first; all but the last have their high bit set."""
-    groups = bytearray()
-    while number > 0x7F:
-        groups.append(number & 0x7F | 0x80)
-        number >>= 7
-    groups.append(number)
-    return bytes(groups)
-
-
 def _read_numbers(content: bytes) -> list[int]:
     """Return the numbers of a content.
 
     Raises:
         InvalidLink: account, recipient or time is missing or larger than the database can hold.
     """
-    numbers = list(_unpack(content[1:]))
+    numbers = list(unpack(content[1:]))
     if len(numbers) < 3 or numbers[0] > _MAX_ACCOUNT or numbers[1] > _MAX_ID:
         raise InvalidLink("The link is incomplete.")
     return numbers
-
-
-def _unpack(packed: bytes) -> Iterator[int]:
-    number = shift = 0
-    for group in packed:
-        number |= (group & 0x7F) << shift
-        shift += 7
-        if group < 0x80:
-            yield number
-            number = shift = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Literal
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Exists, Row, Select, and_, cast, exists, func, or_, select
@@ -142,10 +143,28 @@ class QueuedMail:
     message_number: int | None
     sender: Sender
     created_at: datetime
+    state: str
+    attempts: int
+    """To send it, so far."""
+    due_at: datetime | None
+    """Not before then, after an attempt that did not work."""
+    code: str | None
+    """Why the last one did not."""
+    account_id: int
+    list_id: int
+    """Of the list whose sender, texts and colours it has."""
+    recipient_id: int
+    list_names: tuple[str, ...]
+    """Of the lists that it confirms; of another mail that of its own."""
 
 
 def list_outbox(
-    connection: Connection, *, public_url: str, account_id: int | None = None, limit: int = 100
+    connection: Connection,
+    *,
+    public_url: str,
+    account_id: int | None = None,
+    limit: int = 100,
+    states: Collection[str] = ("waiting", "sending"),
 ) -> list[QueuedMail]:
     """Return the mails that are to go out, the oldest first.
 
@@ -159,28 +178,60 @@ def list_outbox(
         public_url: under which callers reach the pages, without a slash at its end.
         account_id: only those of this account.
         limit: most mails.
+        states: in which they are.
     """
-    query = _select_due(connection.dialect.name).order_by(outbox.c.id).limit(limit)
+    query = _select_wanted(connection.dialect.name).where(outbox.c.state.in_(states), is_released())
     if account_id is not None:
         query = query.where(outbox.c.account_id == account_id)
+    return _read_mails(connection, query.order_by(outbox.c.id).limit(limit), public_url)
+
+
+def find_mail(connection: Connection, mail_id: int, *, public_url: str) -> QueuedMail | None:
+    """Return a mail, whatever its state; None when it is not to go out any more, see `list_outbox`."""
+    query = _select_wanted(connection.dialect.name).where(outbox.c.id == mail_id)
+    return next(iter(_read_mails(connection, query, public_url)), None)
+
+
+def is_released() -> ColumnElement[bool]:
+    """Return the condition that a mail of the outbox does not wait for the end of an import."""
+    ended = exists().where(import_run.c.id == outbox.c.import_id, import_run.c.state.in_(_ENDED))
+    return or_(outbox.c.import_id.is_(None), ended)
+
+
+def join_waiting(connection: Connection, mail_id: int) -> bool:
+    """Let the same mail that was asked for again, and waits, do for one that cannot wait beside it.
+
+    Args:
+        connection: in a writing transaction.
+        mail_id: of the one that cannot.
+
+    Returns:
+        False when there is none that waits.
+    """
+    columns = ("recipient_id", "list_id", "kind", "list_ids", "message_number", "sender_email", "sender_name")
+    query = select(*(outbox.c[name] for name in columns)).where(outbox.c.id == mail_id)
+    return _take_over(connection, dict(connection.execute(query).one()._mapping))
+
+
+def _read_mails(connection: Connection, query: Select[Any], public_url: str) -> list[QueuedMail]:
     now = datetime.now(UTC)
     rows = connection.execute(query).all()
-    numbers = _list_numbers(connection, {list_id for row in rows for list_id in _linked_lists(row)})
-    return [_describe(row, numbers, public_url, now) for row in rows]
+    named = _named_lists(connection, {list_id for row in rows for list_id in _linked_lists(row)})
+    return [_describe(row, named, public_url, now) for row in rows]
 
 
-def _list_numbers(connection: Connection, list_ids: Collection[int]) -> dict[int, int]:
+def _named_lists(connection: Connection, list_ids: Collection[int]) -> dict[int, tuple[int, str]]:
     here = mailing_list.c.id.in_(list_ids) & mailing_list.c.deleted_at.is_(None)
-    query = select(mailing_list.c.id, mailing_list.c.number).where(here)
-    return {row.id: row.number for row in connection.execute(query)}
+    query = select(mailing_list.c.id, mailing_list.c.number, mailing_list.c.name).where(here)
+    return {row.id: (row.number, row.name) for row in connection.execute(query)}
 
 
-def _select_due(dialect: str) -> Select[Any]:
+@cache
+def _select_wanted(dialect: str) -> Select[Any]:
     tables = (
         outbox.join(account, account.c.id == outbox.c.account_id)
         .join(mailing_list, mailing_list.c.id == outbox.c.list_id)
         .join(recipient, recipient.c.id == outbox.c.recipient_id)
-        .outerjoin(import_run, import_run.c.id == outbox.c.import_id)
     )
     return (
         select(
@@ -193,8 +244,6 @@ def _select_due(dialect: str) -> Select[Any]:
         )
         .select_from(tables)
         .where(
-            outbox.c.state == "waiting",
-            or_(outbox.c.import_id.is_(None), import_run.c.state.in_(_ENDED)),
             _is_still_wanted(dialect),
             recipient.c.account_id == outbox.c.account_id,
             recipient.c.email.is_not(None),
@@ -239,8 +288,9 @@ def _is_pending(dialect: str) -> Exists:
     )
 
 
-def _describe(row: Row[Any], numbers: Mapping[int, int], public_url: str, now: datetime) -> QueuedMail:
+def _describe(row: Row[Any], named: Mapping[int, tuple[int, str]], public_url: str, now: datetime) -> QueuedMail:
     staff = read_settings(row.settings).unsubscribe_notice
+    lists = [named[list_id] for list_id in _linked_lists(row) if list_id in named]
     return QueuedMail(
         id=row.id,
         account_number=row.account_number,
@@ -249,22 +299,24 @@ def _describe(row: Row[Any], numbers: Mapping[int, int], public_url: str, now: d
         address=staff if row.kind == "unsubscribe-notice" else row.email,
         about=row.email,
         link=_write_link(row, public_url, now),
-        confirms=_list_confirmed(row, numbers),
+        confirms=tuple(number for number, _ in lists) if row.kind == "confirmation" else (),
         message_number=row.message_number,
         sender=Sender(row.sender_email or "", row.sender_name or ""),
         created_at=row.created_at,
+        state=row.state,
+        attempts=row.attempts,
+        due_at=row.due_at,
+        code=row.code,
+        account_id=row.account_id,
+        list_id=row.list_id,
+        recipient_id=row.recipient_id,
+        list_names=tuple(name for _, name in lists),
     )
 
 
 def _linked_lists(row: Row[Any]) -> list[int]:
     # The pages are those of the list that the mail is of.
     return sorted(row.list_ids or [row.list_id], key=lambda list_id: bool(list_id != row.list_id))
-
-
-def _list_confirmed(row: Row[Any], numbers: Mapping[int, int]) -> tuple[int, ...]:
-    if row.kind != "confirmation":
-        return ()
-    return tuple(numbers[list_id] for list_id in _linked_lists(row) if list_id in numbers)
 
 
 def _write_link(row: Row[Any], public_url: str, now: datetime) -> str | None:

@@ -93,6 +93,10 @@ class Answer:
     status: int
     text: str
     """The beginning of the body, without characters that cannot be printed."""
+    content: bytes = field(default=b"", repr=False)
+    """The whole body, when it was asked to be kept."""
+    content_type: str = ""
+    """As the header has it."""
 
     @property
     def is_success(self) -> bool:
@@ -201,26 +205,32 @@ class OutgoingClient:
         self._ssl_context = ssl_context or ssl.create_default_context()
         self._total_seconds = total_seconds
 
-    def send(self, request: OutgoingRequest) -> Answer:
+    def send(self, request: OutgoingRequest, *, keep: int | None = None) -> Answer:
         """Send a request and return the answer, whatever its status.
 
         Redirects are followed with GET, and with POST where they keep the method (307 and 308); never from https to
         http. Every hop is checked like the first one.
 
+        Args:
+            request: what to send.
+            keep: most bytes of a body that is wanted as a whole; None: its beginning is enough.
+
         Raises:
             TargetRefused: a host has an address that is not public and not allowed.
-            RequestFailed: there was no answer in time.
+            RequestFailed: there was no answer in time, or not all of it that is to be kept.
         """
         deadline = time.monotonic() + self._total_seconds
         url = _parse(request.url)
         for _ in range(MAX_REDIRECTS + 1):
-            answer, location = self._exchange(request, url, deadline)
+            answer, location = self._exchange(request, url, deadline, keep)
             if location is None:
                 return answer
             url = _follow(url, location)
         raise RequestFailed(f"There were more than {MAX_REDIRECTS} redirects.")
 
-    def _exchange(self, request: OutgoingRequest, url: httpx2.URL, deadline: float) -> tuple[Answer, str | None]:
+    def _exchange(
+        self, request: OutgoingRequest, url: httpx2.URL, deadline: float, keep: int | None
+    ) -> tuple[Answer, str | None]:
         """Return the answer of one hop and where it leads."""
         backend = _CheckedBackend(self._targets.find_addresses, deadline)
         target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
@@ -233,7 +243,10 @@ class OutgoingClient:
                 follow = _REDIRECTS if request.method == "GET" else _KEEPING_METHOD
                 if response.status in follow and b"location" in headers:
                     return Answer(response.status, ""), headers[b"location"].decode("latin-1")
-                return Answer(response.status, _printable(_read_beginning(response))), None
+                if keep is None:
+                    return Answer(response.status, _printable(_read_beginning(response))), None
+                content_type = headers.get(b"content-type", b"").decode("latin-1")
+                return Answer(response.status, "", _read_whole(response, headers, keep), content_type), None
         except (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError, ValueError) as error:
             raise RequestFailed(_describe(error)) from error
 
@@ -349,6 +362,22 @@ def _read_beginning(response: httpcore2.Response) -> bytes:
     except (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError):
         pass
     return bytes(body[:MAX_ANSWER])
+
+
+def _read_whole(response: httpcore2.Response, headers: Mapping[bytes, bytes], most: int) -> bytes:
+    """Return the body.
+
+    Raises:
+        RequestFailed: it has more bytes, or is compressed, which was not asked for.
+    """
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise RequestFailed("The answer is compressed.")
+    body = bytearray()
+    for block in response.iter_stream():
+        body += block
+        if len(body) > most:
+            raise RequestFailed(f"The answer has more than {most} bytes.")
+    return bytes(body)
 
 
 def _printable(body: bytes) -> str:

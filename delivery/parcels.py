@@ -28,6 +28,8 @@ class Outcome:
     """Of the answer (RFC 5321 section 4.2); 0 when there was none."""
     text: str = ""
     """Of the answer, one line, cut."""
+    about_sender: bool = False
+    """Whether the server does not want the sender, which says nothing about the recipient."""
 
     @property
     def name(self) -> str:

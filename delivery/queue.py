@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection, Integer, String, and_, bindparam, case, exists, func, or_, select
 
+from audience.events import MailEvent, MailEventKind, append_mail_events
 from audience.lists import MailingList
-from db.tables import delivery, sending
-from delivery.sendings import NewSending
+from audience.status_rules import Channel, Status
+from db.tables import delivery, recipient, sending, sending_stop, subscription
+from delivery.parcels import Outcome
+from delivery.sendings import NewSending, SendingKind, SendingMode
 
 
 class DeliveryState(IntEnum):
@@ -67,3 +71,272 @@ def add_delivery(
     connection.execute(sending.update().where(sending.c.id == to.id).values(total=sending.c.total + 1))
     assert inserted.inserted_primary_key is not None
     return int(inserted.inserted_primary_key[0])
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveSending:
+    """A sending whose queue is being worked off."""
+
+    id: int
+    account_id: int
+    list_id: int
+    number: int
+    mode: SendingMode
+
+
+class Claimed(NamedTuple):
+    """What one recipient is to get, on its way with whoever claimed it."""
+
+    id: int
+    recipient_id: int
+    address: str
+    domain: str
+    attempts: int
+    """With this one."""
+    queued_at: datetime
+    """When the sending was made."""
+    values: Mapping[str, str] | None
+    text: str | None
+
+
+class Reachable(NamedTuple):
+    """Who is still to get what stands in the queue for him, as he is now."""
+
+    recipient_id: int
+    email: str
+    mobile: str | None
+    fields: Mapping[str, str]
+
+
+class Postponed(NamedTuple):
+    """What waits for another try."""
+
+    id: int
+    due_at: datetime
+    code: str
+    tried: bool
+    """False: it counts as no try."""
+
+
+class Failed(NamedTuple):
+    """What was refused for good, or is not known to have arrived."""
+
+    id: int
+    recipient_id: int
+    address: str
+    code: str
+    answer: Outcome
+    """Without a code when no server has said it."""
+
+
+@dataclass(slots=True)
+class Results:
+    """What became of a batch."""
+
+    sent: list[tuple[int, int, str]] = field(default_factory=list)
+    """Id, recipient's id and address."""
+    failed: list[Failed] = field(default_factory=list)
+    unknown: list[Failed] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
+    postponed: list[Postponed] = field(default_factory=list)
+    returned: list[int] = field(default_factory=list)
+    """Ids of those that nobody has tried to send."""
+
+
+def active_sendings(connection: Connection, channel: Channel, kind: SendingKind) -> list[ActiveSending]:
+    """Return the sendings of a channel whose queues are to be worked off now, in their accounts' order."""
+    columns = sending.c
+    query = select(columns.id, columns.account_id, columns.list_id, columns.number, columns.mode)
+    query = query.where(is_active(channel), columns.kind == kind).order_by(columns.position, columns.id)
+    return [ActiveSending(*row) for row in connection.execute(query)]
+
+
+def is_active(channel: Channel) -> ColumnElement[bool]:
+    """Return the condition that a sending's queue is to be worked off now."""
+    stopped = exists().where(sending_stop.c.account_id == sending.c.account_id, sending_stop.c.channel == int(channel))
+    return and_(sending.c.state == "sending", sending.c.channel == int(channel), ~stopped)
+
+
+def claim_batch(
+    connection: Connection, owner: str, of: ActiveSending, limit: int, *, without_domains: Collection[str] = ()
+) -> list[Claimed]:
+    """Take the next rows of a sending's queue, the longest waiting first.
+
+    Args:
+        connection: in a writing transaction; nobody may send anything before it was committed.
+        owner: from `db.leases.name_owner`.
+        of: which sending.
+        limit: most rows.
+        without_domains: whose servers are not to be troubled now.
+    """
+    waiting = [delivery.c.sending_id == of.id, delivery.c.state == int(DeliveryState.WAITING)]
+    waiting.append(delivery.c.due_at <= datetime.now(UTC))
+    if without_domains:
+        waiting.append(delivery.c.domain.not_in(without_domains))
+    next_ids = select(delivery.c.id).where(*waiting).order_by(delivery.c.due_at, delivery.c.id).limit(limit)
+    claim = (
+        delivery.update()
+        .where(delivery.c.id.in_(next_ids.with_for_update(skip_locked=True).scalar_subquery()))
+        .values(state=int(DeliveryState.ON_ITS_WAY), owner=owner, attempts=delivery.c.attempts + 1)
+        .returning(
+            delivery.c.id,
+            delivery.c.recipient_id,
+            delivery.c.address,
+            delivery.c.domain,
+            delivery.c.attempts,
+            select(sending.c.created_at).where(sending.c.id == of.id).scalar_subquery(),
+            delivery.c["values"],
+            delivery.c.text,
+        )
+    )
+    return sorted(Claimed(*row) for row in connection.execute(claim))
+
+
+def find_reachable(connection: Connection, of: ActiveSending, ids: Sequence[int]) -> dict[int, Reachable] | None:
+    """Return, by id of the queue's row, those who are subscribed at this moment; None when the sending has paused.
+
+    Args:
+        connection: reading or writing.
+        of: which sending of e-mails.
+        ids: of rows that were claimed.
+    """
+    rows = connection.execute(_REACHABLE, {"sending_id": of.id, "list_id": of.list_id, "ids": list(ids)}).all()
+    if not rows and connection.execute(_IS_ACTIVE, {"sending_id": of.id}).scalar_one_or_none() is None:
+        return None
+    return {row[0]: Reachable(*row[1:]) for row in rows}
+
+
+_SUBSCRIBED = and_(
+    subscription.c.recipient_id == delivery.c.recipient_id,
+    subscription.c.list_id == bindparam("list_id"),
+    subscription.c.channel == int(Channel.EMAIL),
+    subscription.c.status == int(Status.SUBSCRIBED),
+)
+_IS_ACTIVE = select(sending.c.id).where(sending.c.id == bindparam("sending_id"), is_active(Channel.EMAIL))
+_REACHABLE = (
+    select(delivery.c.id, recipient.c.id, recipient.c.email, recipient.c.mobile, recipient.c.fields)
+    .select_from(
+        delivery.join(subscription, _SUBSCRIBED).join(
+            recipient, (recipient.c.id == delivery.c.recipient_id) & (recipient.c.account_id == delivery.c.account_id)
+        )
+    )
+    .where(
+        delivery.c.id.in_(bindparam("ids", expanding=True)),
+        recipient.c.email.is_not(None),
+        _IS_ACTIVE.exists(),
+    )
+)
+
+
+def record_results(connection: Connection, of: ActiveSending, results: Results) -> None:
+    """Write what became of claimed rows, the events of it, and how far the sending has come.
+
+    Args:
+        connection: in a writing transaction.
+        of: which sending of e-mails.
+        results: of rows that this owner has claimed.
+    """
+    now = datetime.now(UTC)
+    _set_state(connection, [row[0] for row in results.sent], DeliveryState.SENT, sent_at=now, code="250")
+    _set_state(connection, results.skipped, DeliveryState.SKIPPED)
+    _set_state(connection, results.returned, DeliveryState.WAITING, attempts=delivery.c.attempts - 1)
+    for state, rows in ((DeliveryState.FAILED, results.failed), (DeliveryState.UNKNOWN, results.unknown)):
+        if rows:
+            connection.execute(_FAIL, [{"row": row.id, "to_state": int(state), "to_code": row.code} for row in rows])
+    if results.postponed:
+        waits = [
+            {"row": row.id, "to_due": row.due_at, "to_code": row.code or None, "not_tried": int(not row.tried)}
+            for row in results.postponed
+        ]
+        connection.execute(_POSTPONE, waits)
+    _count(connection, of, results)
+    append_mail_events(connection, of.account_id, _events(of, results, now))
+
+
+_FAIL = (
+    delivery.update()
+    .where(delivery.c.id == bindparam("row"))
+    .values(state=bindparam("to_state"), code=bindparam("to_code"), owner=None)
+)
+_POSTPONE = (
+    delivery.update()
+    .where(delivery.c.id == bindparam("row"))
+    .values(
+        state=int(DeliveryState.WAITING),
+        due_at=bindparam("to_due"),
+        code=func.coalesce(bindparam("to_code", type_=String), delivery.c.code),
+        attempts=delivery.c.attempts - bindparam("not_tried", type_=Integer),
+        owner=None,
+    )
+)
+
+
+def _set_state(connection: Connection, ids: Sequence[int], state: DeliveryState, **values: Any) -> None:
+    if ids:
+        changed = delivery.update().where(delivery.c.id.in_(bindparam("ids", expanding=True)))
+        connection.execute(changed.values(state=int(state), owner=None, **values), {"ids": ids})
+
+
+def _count(connection: Connection, of: ActiveSending, results: Results) -> None:
+    counts = {
+        "sent": len(results.sent),
+        "failed": len(results.failed),
+        "skipped": len(results.skipped),
+        "unknown": len(results.unknown),
+    }
+    changed = {name: sending.c[name] + count for name, count in counts.items() if count}
+    if changed:
+        connection.execute(sending.update().where(sending.c.id == of.id).values(changed))
+
+
+def _events(of: ActiveSending, results: Results, now: datetime) -> Iterable[MailEvent]:
+    for _id, recipient_id, address in results.sent:
+        yield MailEvent(of.list_id, of.id, recipient_id, address, MailEventKind.SENT, now, now)
+    for row in results.failed:
+        yield MailEvent(of.list_id, of.id, row.recipient_id, row.address, MailEventKind.BOUNCED, now, now, row.code)
+
+
+def owners_at_work(connection: Connection) -> list[str]:
+    """Return who has something on its way."""
+    query = select(delivery.c.owner).where(delivery.c.state == int(DeliveryState.ON_ITS_WAY)).distinct()
+    return [owner for owner in connection.execute(query).scalars() if owner is not None]
+
+
+class Recovered(NamedTuple):
+    """What a dead owner had on its way, of one sending."""
+
+    sending_id: int
+    mode: SendingMode
+    rows: int
+
+
+def recover(connection: Connection, owner: str) -> list[Recovered]:
+    """Take from a dead owner what it had on its way: to be repeated, or not, as each sending's mode says.
+
+    Args:
+        connection: in a writing transaction.
+        owner: who will never come back.
+    """
+    mine = (delivery.c.owner == owner) & (delivery.c.state == int(DeliveryState.ON_ITS_WAY))
+    again = sending.c.mode == "at-least-once"
+    count = select(sending.c.id, sending.c.mode, func.count()).join(delivery, delivery.c.sending_id == sending.c.id)
+    found = [Recovered(*row) for row in connection.execute(count.where(mine).group_by(sending.c.id, sending.c.mode))]
+    repeated = select(sending.c.id).where(sending.c.id == delivery.c.sending_id, again).exists()
+    after = case((repeated, int(DeliveryState.WAITING)), else_=int(DeliveryState.UNKNOWN))
+    connection.execute(delivery.update().where(mine).values(state=after, owner=None))
+    for sending_id, mode, rows in found:
+        if mode == "at-most-once":
+            lost = sending.update().where(sending.c.id == sending_id)
+            connection.execute(lost.values(unknown=sending.c.unknown + rows))
+    return found
+
+
+def finish_sendings(connection: Connection) -> list[int]:
+    """End the sendings whose queues are done; return their ids."""
+    open_states = (int(DeliveryState.WAITING), int(DeliveryState.ON_ITS_WAY))
+    is_open = [
+        exists().where(delivery.c.sending_id == sending.c.id, delivery.c.state == state) for state in open_states
+    ]
+    done = sending.update().where(sending.c.state == "sending", ~or_(*is_open))
+    now = datetime.now(UTC)
+    return list(connection.execute(done.values(state="completed", finished_at=now).returning(sending.c.id)).scalars())

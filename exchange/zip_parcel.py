@@ -7,6 +7,8 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import IO, Any, BinaryIO
 
@@ -24,7 +26,7 @@ DIRECTORY_MOST = 1 << 20
 """Most bytes of the archive's directory, which is read into memory at once; a security limit."""
 
 _SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
-_NESTED = (
+NESTED = (
     *_SIGNATURES,
     b"\x1f\x8b",
     b"7z\xbc\xaf\x27\x1c",
@@ -115,9 +117,35 @@ def _open_content(stream: BinaryIO, file_name: str) -> BinaryIO:
     return stream
 
 
-def _find_member(stream: BinaryIO) -> IO[bytes]:
+@contextmanager
+def noticing_damage(text: str = "The ZIP archive is damaged.") -> Iterator[None]:
+    """Refuse the file, with this text, when what is read in a `with` block turns out to be damaged.
+
+    Raises:
+        FileRefused: `zip-damaged`.
+    """
     try:
-        archive = zipfile.ZipFile(_Archive(stream))
+        yield
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ValueError) as error:
+        raise FileRefused("zip-damaged", text) from error
+
+
+def open_archive(stream: BinaryIO) -> zipfile.ZipFile:
+    """Read the directory of an archive; the names in it are known to lead nowhere else.
+
+    Raises:
+        FileRefused: `zip-members` or `zip-path`.
+        zipfile.BadZipFile: it is damaged; see `noticing_damage`.
+    """
+    archive = zipfile.ZipFile(_Archive(stream))
+    if any(_UNSAFE_NAME.search(info.orig_filename) for info in archive.infolist()):
+        raise FileRefused("zip-path", "The ZIP archive has a member whose name leads out of its folder.")
+    return archive
+
+
+def _find_member(stream: BinaryIO) -> IO[bytes]:
+    with noticing_damage():
+        archive = open_archive(stream)
         chosen = _choose_member(archive)
         member = archive.open(chosen)
         begin = member.read(_BUFFER_SIZE)
@@ -126,20 +154,26 @@ def _find_member(stream: BinaryIO) -> IO[bytes]:
         if member.tell() != chosen.file_size:
             raise zipfile.BadZipFile("the member is shorter than its directory entry says")
         member.seek(0)
-    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ValueError) as error:
-        raise FileRefused("zip-damaged", "The ZIP archive is damaged.") from error
-    if begin.startswith(_NESTED):
+    if begin.startswith(NESTED):
         raise FileRefused("zip-nested", "The ZIP archive holds another archive.")
     return member
 
 
 def _choose_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    if any(_UNSAFE_NAME.search(info.orig_filename) for info in archive.infolist()):
-        raise FileRefused("zip-path", "The ZIP archive has a member whose name leads out of its folder.")
-    members = [info for info in archive.infolist() if not _is_ignored(info)]
+    members = [info for info in archive.infolist() if not is_ignored(info)]
     if len(members) != 1:
         raise FileRefused("zip-members", f"The ZIP archive must hold one file; it holds {len(members)}.")
-    member = members[0]
+    check_member(archive, members[0])
+    return members[0]
+
+
+def check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Refuse a member that cannot or must not be unpacked.
+
+    Raises:
+        FileRefused: `zip-encrypted`, `zip-damaged` or `zip-bomb`.
+        zipfile.BadZipFile: it is damaged; see `noticing_damage`.
+    """
     if member.flag_bits & _ENCRYPTED:
         raise FileRefused("zip-encrypted", "The ZIP archive is encrypted.")
     if member.header_offset < 0 or member.header_offset + member.compress_size > archive.start_dir:
@@ -149,9 +183,9 @@ def _choose_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     ratio = member.file_size / max(1, member.compress_size)
     if member.file_size > SIZE_MOST or (member.file_size > RATIO_FROM and ratio > RATIO_MOST):
         raise FileRefused("zip-bomb", "The ZIP archive would unpack to far too many bytes.")
-    return member
 
 
-def _is_ignored(info: zipfile.ZipInfo) -> bool:
+def is_ignored(info: zipfile.ZipInfo) -> bool:
+    """Tell whether a member is a folder, or something that a program added for itself."""
     path = PurePosixPath(info.filename)
     return info.is_dir() or "__MACOSX" in path.parts or path.name == ".DS_Store"

@@ -387,7 +387,8 @@ class Desk:
                 "upload_complete",
                 account=claim.account,
                 feed=claim.feed.id,
-                import_id=future.result().import_id,
+                kind=claim.feed.kind,
+                run_id=future.result().run_id,
                 size=future.result().size,
                 reason=claim.reason,
             )

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import structlog
 from pyftpdlib.ioloop import IOLoop
 from pyftpdlib.servers import FTPServer
 
 from db.engine import Database
-from db.tables import heartbeat
+from db.leases import name_owner
 from ftp_server.accounts import LoginLimits, Throttle
 from ftp_server.admission import Admission, DoorLimits
 from ftp_server.bridge import Bridge
@@ -29,7 +28,7 @@ from ftp_server.scanning import Scanner
 from ftp_server.session import Session
 from ftp_server.sftp import SftpDoor, SftpOptions
 from ftp_server.user_watch import UserWatch
-from db.leases import name_owner
+from jobs.heartbeats import beat, stop_beating
 from jobs.storage import Storage
 
 log = structlog.get_logger()
@@ -221,7 +220,7 @@ class Door:
         self.bridge.close()
         self.ioloop.close()
         with self.database.write() as connection:
-            connection.execute(heartbeat.delete().where(heartbeat.c.owner == self._owner))
+            stop_beating(connection, ROLE, self._owner)
 
     def _finish_work(self) -> None:
         deadline = time.monotonic() + STOP_SECONDS
@@ -239,11 +238,8 @@ class Door:
             log.error("heartbeat_failed", error=type(future.exception()).__name__)
 
     def _write_heartbeat(self) -> None:
-        now = datetime.now(UTC)
-        mine = (heartbeat.c.role == ROLE) & (heartbeat.c.owner == self._owner)
         with self.database.write() as connection:
-            if connection.execute(heartbeat.update().where(mine).values(at=now)).rowcount == 0:
-                connection.execute(heartbeat.insert().values(role=ROLE, owner=self._owner, at=now))
+            beat(connection, ROLE, self._owner)
 
 
 def _open_certificates(storage: Storage, options: FtpOptions) -> Certificates:

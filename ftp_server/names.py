@@ -12,6 +12,7 @@ from exchange.file_names import is_temporary, matches
 from exchange.profiles import Profile
 from jobs.acknowledgements import is_acknowledgement
 from jobs.feeds import IMPORT_FOLDER, OUTCOME_FOLDERS
+from jobs.sending_folders import FOLDERS as SENDING_FOLDERS
 
 EXPORT_FOLDER = "export"
 INCOMPLETE_FOLDER = "incomplete"
@@ -62,6 +63,13 @@ class Place:
     @property
     def in_import(self) -> bool:
         return self.parts[:1] == (IMPORT_FOLDER,) and len(self.parts) > 1
+
+    @property
+    def levels_above_outcomes(self) -> int:
+        """How deep the folders lie whose outcome folders are the server's; 0: there are none here."""
+        if self.in_import:
+            return 2
+        return int(self.parts[:1] in {(folder,) for folder in SENDING_FOLDERS})
 
     @property
     def list_name(self) -> str:
@@ -135,9 +143,8 @@ def check_folder(place: Place) -> None:
 
 
 def _check_outcome_folders(place: Place) -> None:
-    if not place.in_import:
-        return
-    for part in place.parts[2:]:
+    above = place.levels_above_outcomes
+    for part in place.parts[above:] if above else ():
         if part in OUTCOME_FOLDERS:
             raise Refused(f"550 Folders named '{part}' are made and filled by the server.")
 
@@ -145,12 +152,14 @@ def _check_outcome_folders(place: Place) -> None:
 def is_protected(place: Place) -> bool:
     """Tell whether a folder cannot be removed or renamed.
 
-    These are the home, `import`, `export`, the folders of lists, and those the server fills in them.
+    These are the home, `import`, `export`, the folders of lists and those whose files send, and those the server fills
+    in them.
     """
     parts = place.parts
     if not parts or parts in ((IMPORT_FOLDER,), (EXPORT_FOLDER,)):
         return True
-    return place.in_import and (len(parts) == 2 or place.name in OUTCOME_FOLDERS)
+    above = place.levels_above_outcomes
+    return above > 0 and (len(parts) == above or place.name in OUTCOME_FOLDERS)
 
 
 def role_of(profile: Profile | None, name: str) -> Role:

@@ -13,6 +13,8 @@ from jobs.acknowledgements import tell_incomplete
 from jobs.completeness import hash_file
 from jobs.feeds import IMPORT_FOLDER, Feed, InvalidFolder, find_feed, parse_folder
 from jobs.queue import enqueue_arrival, record_arrival
+from jobs.sending_folders import FOLDERS
+from jobs.sending_queue import enqueue_dropped
 from jobs.storage import Storage, sync_directory
 
 
@@ -28,19 +30,20 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A complete upload whose import is in the queue."""
+    """A complete upload whose import, or the run that sends what it says, is in the queue."""
 
-    import_id: int
+    run_id: int
     size: int
 
 
 def look_up(database: Database, storage: Storage, account_id: int, folder: str) -> Found:
     """Return the feed of a folder of an account's home, and whether there is room for a file."""
-    if not folder.startswith(f"{IMPORT_FOLDER}/"):
+    if not folder.startswith(f"{IMPORT_FOLDER}/") and folder not in FOLDERS:
         return Found(None, True, storage.has_room())
     with database.read() as connection:
         feed = find_feed(connection, account_id, folder)
-        return Found(feed, feed is not None or _is_list(connection, account_id, folder), storage.has_room())
+        known = feed is not None or folder in FOLDERS
+        return Found(feed, known or _is_list(connection, account_id, folder), storage.has_room())
 
 
 def _is_list(connection: Connection, account_id: int, folder: str) -> bool:
@@ -54,14 +57,13 @@ def _is_list(connection: Connection, account_id: int, folder: str) -> bool:
 def record_complete(
     database: Database, storage: Storage, feed: Feed, key: str, name: str, reason: str, door: Door | None
 ) -> Adopted:
-    """Put the import of a file in the spool into the queue; a second call with one key changes nothing."""
+    """Put the import of a file in the spool, or what it sends, into the queue; again with one key changes nothing."""
     sync_directory(storage.imports)
     size, sha256 = hash_file(storage.imports / key)
     with database.write() as connection:
-        import_id = enqueue_arrival(
-            connection, feed, key=key, name=name, size=size, sha256=sha256, reason=reason, door=door
-        )
-    return Adopted(import_id, size)
+        enqueue = enqueue_arrival if feed.kind == "import" else enqueue_dropped
+        run_id = enqueue(connection, feed, key=key, name=name, size=size, sha256=sha256, reason=reason, door=door)
+    return Adopted(run_id, size)
 
 
 def record_incomplete(

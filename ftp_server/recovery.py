@@ -19,7 +19,7 @@ from sqlalchemy import Connection, select
 from audience.accounts import find_account, load_account
 from audience.errors import UnknownAccount
 from db.engine import Database
-from db.tables import account, import_run
+from db.tables import account, import_run, sending_file
 from ftp_server.arrival import Step, judge_marked
 from ftp_server.evidence import find_evidence
 from ftp_server.journal import Note, read_notes, remove_note, write_note
@@ -27,7 +27,7 @@ from ftp_server.markers import put_marker_aside, use_up_marker
 from ftp_server.names import Role, marked_name, role_of
 from ftp_server.records import is_recorded, look_up, record_complete, record_incomplete
 from ftp_server.uploads import put_aside
-from jobs.feeds import Feed, feeds_of
+from jobs.feeds import Feed, all_feeds_of
 from jobs.storage import Storage
 
 log = structlog.get_logger()
@@ -152,7 +152,8 @@ class _Upload:
         use_up_marker(feed, self._target)
         note = self._note
         adopted = record_complete(self._database, self._storage, feed, self._key, note.name, reason, note.door)
-        log.info("upload_complete", feed=feed.id, import_id=adopted.import_id, size=adopted.size, reason=reason)
+        told = {"kind": feed.kind, "run_id": adopted.run_id, "size": adopted.size}
+        log.info("upload_complete", feed=feed.id, reason=reason, **told)
 
 
 def _report_rest(database: Database, storage: Storage) -> None:
@@ -172,7 +173,7 @@ def _folders(database: Database, storage: Storage) -> list[tuple[Feed, Path]]:
         return [
             (feed, storage.home(owner.number) / feed.folder)
             for owner in owners
-            for feed in feeds_of(connection, owner.id)
+            for feed in all_feeds_of(connection, owner.id)
         ]
 
 
@@ -204,10 +205,11 @@ def _spooled_among(database: Database, storage: Storage, visible: Container[int 
 
 
 def _remove_unknown(connection: Connection, spooled: Path) -> bool:
-    """Remove a file of the spool unless an import has it; return whether it is gone."""
-    known = select(import_run.c.id).where(import_run.c.spool_name == spooled.name)
-    if connection.execute(known).first() is not None:
-        return False
+    """Remove a file of the spool unless a run has it; return whether it is gone."""
+    for runs in (import_run, sending_file):
+        known = select(runs.c.id).where(runs.c.spool_name == spooled.name)
+        if connection.execute(known).first() is not None:
+            return False
     spooled.unlink(missing_ok=True)
     return True
 

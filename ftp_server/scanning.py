@@ -22,14 +22,14 @@ from sqlalchemy import Connection, select
 
 from audience.accounts import Account
 from db.engine import Database
-from db.tables import account, feed, mailing_list
+from db.tables import account, feed
 from exchange.profiles import MARKER_SUFFIXES, Profile
 from ftp_server.arrival import Evidence, Step, judge_marked
 from ftp_server.bridge import Bridge
 from ftp_server.desk import Desk
 from ftp_server.evidence import find_evidence, marker_path
 from ftp_server.names import Refused, Role, check_path, role_of
-from jobs.feeds import Feed
+from jobs.feeds import FEED_COLUMNS, Feed, read_feed, takes_files
 from jobs.storage import Storage
 
 log = structlog.get_logger()
@@ -235,16 +235,15 @@ def _scanned_feeds(connection: Connection) -> Iterator[tuple[Account, Feed]]:
     """Yield the feeds whose folders are looked into: none of closed accounts or deleted lists."""
     owner = (account.c.id, account.c.number, account.c.name, account.c.time_zone, account.c.state)
     query = (
-        select(*owner, feed.c.id, feed.c.list_id, feed.c.folder, feed.c.profile)
+        select(*FEED_COLUMNS, *(column.label(f"owner_{column.name}") for column in owner))
         .join_from(account, feed, feed.c.account_id == account.c.id)
-        .join(mailing_list, mailing_list.c.id == feed.c.list_id)
-        .where(account.c.state == "active", mailing_list.c.deleted_at.is_(None))
+        .where(account.c.state == "active", takes_files())
     )
     for row in connection.execute(query):
-        profile = Profile.from_dict(row.profile)
+        found = read_feed(row)
         # Only the doors see a file being renamed.
-        if profile.scan_seconds > 0 and profile.completeness != "rename":
-            yield Account(*row[:5]), Feed(row[5], row[0], row.list_id, row.folder, profile)
+        if found is not None and found.profile.scan_seconds > 0 and found.profile.completeness != "rename":
+            yield Account(*row[len(FEED_COLUMNS) :]), found
 
 
 def _sign(profile: Profile, path: Path) -> Signature | None:

@@ -1,4 +1,7 @@
-"""Feeds: the folders files are dropped into, each with the profile that says how they are read."""
+"""Feeds: the folders files are dropped into, each with the profile that says how they are read.
+
+Those below `import/` belong to lists; what is dropped into the others sends, see `jobs.sending_folders`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, exists, select
 
@@ -14,11 +18,14 @@ from audience.addresses import normalise_email
 from audience.errors import InvalidAddress, ListBusy
 from audience.list_changes import delete_list
 from audience.lists import MailingList, add_list, find_list
-from db.tables import feed, import_run, mailing_list, transfer
+from db.tables import feed, import_run, mailing_list, sending, transfer
+from delivery.sending_changes import cancel
+from delivery.sendings import OPEN_STATES, find_sending
 from exchange.errors import InvalidProfile
 from exchange.profile_checks import check_profile
 from exchange.profiles import Profile
 from jobs.missing_files import forgive_passed
+from jobs.sending_folders import FeedKind, SendingFolder
 from jobs.storage import Storage
 
 IMPORT_FOLDER = "import"
@@ -43,10 +50,12 @@ class Feed:
 
     id: int
     account_id: int
-    list_id: int
+    list_id: int | None
+    """None: its files are no imports."""
     folder: str
     """Relative to the account's home, such as `import/1`."""
     profile: Profile
+    kind: FeedKind = "import"
 
 
 def open_list(
@@ -80,7 +89,7 @@ def open_list(
 
 
 def close_list(connection: Connection, mailing: MailingList) -> None:
-    """Delete a list; its folders stay where they are, but nothing is taken in there any more.
+    """Delete a list; its sendings end, and its folders stay where they are, but nothing is taken in there any more.
 
     Raises:
         ListBusy: an import into it waits or runs.
@@ -90,7 +99,14 @@ def close_list(connection: Connection, mailing: MailingList) -> None:
     busy = (import_run.c.list_id == mailing.id) & import_run.c.state.in_(_GOING_ON)
     if connection.execute(select(import_run.c.id).where(busy).limit(1)).first() is not None:
         raise ListBusy(f"An import into list {mailing.number} waits or runs.")
+    _cancel_sendings(connection, mailing)
     delete_list(connection, mailing)
+
+
+def _cancel_sendings(connection: Connection, mailing: MailingList) -> None:
+    unfinished = select(sending.c.number).where(sending.c.list_id == mailing.id, sending.c.state.in_(OPEN_STATES))
+    for number in connection.execute(unfinished).scalars().all():
+        cancel(connection, find_sending(connection, mailing.account_id, number))
 
 
 def set_feed(connection: Connection, storage: Storage, account: Account, folder: str, profile: Profile) -> Feed:
@@ -155,19 +171,38 @@ def parse_folder(folder: str) -> tuple[str, int]:
 
 
 def find_feed(connection: Connection, account_id: int, folder: str) -> Feed | None:
-    """Return the feed of exactly this folder, None when there is none or its list was deleted."""
-    query = select(feed.c.id, feed.c.account_id, feed.c.list_id, feed.c.folder, feed.c.profile)
+    """Return the feed of exactly this folder, None when there is none, its list was deleted or nothing is taken in."""
     here = (feed.c.account_id == account_id) & (feed.c.folder == folder)
-    row = connection.execute(query.where(here, _has_list())).one_or_none()
-    return Feed(*row[:4], Profile.from_dict(row.profile)) if row is not None else None
+    row = connection.execute(select(*FEED_COLUMNS).where(here, takes_files())).one_or_none()
+    return read_feed(row) if row is not None else None
 
 
 def feeds_of(connection: Connection, account_id: int) -> list[Feed]:
-    """Return the feeds of an account by folder, without those of deleted lists."""
-    query = select(feed.c.id, feed.c.account_id, feed.c.list_id, feed.c.folder, feed.c.profile)
-    rows = connection.execute(query.where(feed.c.account_id == account_id, _has_list()).order_by(feed.c.folder))
-    return [Feed(*row[:4], Profile.from_dict(row.profile)) for row in rows]
+    """Return the feeds of an account that import, by folder, without those of deleted lists."""
+    return [found for found in all_feeds_of(connection, account_id) if found.kind == "import"]
 
 
-def _has_list() -> ColumnElement[bool]:
-    return exists().where(mailing_list.c.id == feed.c.list_id, mailing_list.c.deleted_at.is_(None))
+def all_feeds_of(connection: Connection, account_id: int) -> list[Feed]:
+    """Return the feeds of an account by folder, without those that take nothing in."""
+    query = select(*FEED_COLUMNS).where(feed.c.account_id == account_id, takes_files()).order_by(feed.c.folder)
+    rows = connection.execute(query).all()
+    return [found for row in rows if (found := read_feed(row)) is not None]
+
+
+def takes_files() -> ColumnElement[bool]:
+    """Return the condition that a feed's list is there, or that it needs none."""
+    listed = exists().where(mailing_list.c.id == feed.c.list_id, mailing_list.c.deleted_at.is_(None))
+    return listed | (feed.c.kind != "import")
+
+
+def read_feed(row: Any) -> Feed | None:
+    """Return the feed of a row of `FEED_COLUMNS`, None when nothing is taken in there."""
+    if row.kind == "import":
+        return Feed(row.id, row.account_id, row.list_id, row.folder, Profile.from_dict(row.profile))
+    folder = SendingFolder.from_dict(row.profile)
+    if not folder.enabled:
+        return None
+    return Feed(row.id, row.account_id, None, row.folder, folder.as_profile(), row.kind)
+
+
+FEED_COLUMNS = (feed.c.id, feed.c.account_id, feed.c.list_id, feed.c.folder, feed.c.profile, feed.c.kind)

@@ -10,19 +10,24 @@ import structlog
 from sqlalchemy import exists, select, tuple_
 
 from db.engine import Database
+from db.leases import CANCELLED
 from db.tables import (
+    delivery,
     export_run,
     heartbeat,
     import_run,
     import_seen,
+    inbound_mail,
     notice,
     notification,
+    outbox,
+    sending,
+    sending_file,
     transfer_run,
     transferred_file,
 )
 from jobs.deleted_lists import empty_deleted_lists, remove_along
 from jobs.export_files import remove_leftovers
-from db.leases import CANCELLED
 from jobs.storage import Storage
 
 log = structlog.get_logger()
@@ -30,6 +35,12 @@ log = structlog.get_logger()
 KEPT_HEARTBEATS = timedelta(days=1)
 KEPT_NOTIFICATIONS = timedelta(days=30)
 KEPT_NOTICES = timedelta(days=30)
+KEPT_QUEUES = timedelta(days=30)
+"""How long gateways may still tell of a message."""
+KEPT_INBOUND = timedelta(days=30)
+"""How long a mail that came back is recognised when it is handed over once more."""
+KEPT_CONTENTS = timedelta(days=7)
+"""How long what nobody understood of such mails can be looked at."""
 KEPT_RUNS = timedelta(days=365)
 """How long the history of exports and transfers is kept."""
 FINISHED = ("completed", "failed", "skipped", CANCELLED)
@@ -52,6 +63,9 @@ def keep_house(database: Database, storage: Storage, keep_spool: timedelta) -> N
         heartbeats=remove_heartbeats(database),
         notifications=remove_notifications(database),
         notices=remove_notices(database),
+        mails=remove_mails(database),
+        deliveries=remove_deliveries(database),
+        inbound=remove_inbound(database),
         runs=remove_runs(database),
         seen=remove_seen(database, keep_spool),
         lists=empty_deleted_lists(database),
@@ -100,9 +114,40 @@ def remove_notifications(database: Database) -> int:
 
 
 def remove_notices(database: Database) -> int:
-    """Remove the notices to technical contacts that went out thirty days ago; return how many."""
+    """Remove the notices to staff that went out, or were given up, thirty days ago; return how many."""
     before = datetime.now(UTC) - KEPT_NOTICES
-    return remove_along(database, notice.c.id, (notice.c.state == "sent") & (notice.c.sent_at < before))
+    sent = (notice.c.state == "sent") & (notice.c.sent_at < before)
+    return remove_along(database, notice.c.id, sent | ((notice.c.state == "failed") & (notice.c.finished_at < before)))
+
+
+def remove_mails(database: Database) -> int:
+    """Remove the mails of lists that went out, or were given up, thirty days ago; return how many."""
+    before = datetime.now(UTC) - KEPT_NOTICES
+    ended = outbox.c.state.in_(("sent", "failed", "cancelled")) & (outbox.c.finished_at < before)
+    return remove_along(database, outbox.c.id, ended)
+
+
+def remove_deliveries(database: Database) -> int:
+    """Remove the queues of sendings that ended thirty days ago; return how many rows that were.
+
+    What happened to each mail stays in its events.
+    """
+    before = datetime.now(UTC) - KEPT_QUEUES
+    ended = sending.c.state.in_(("completed", "failed", "cancelled")) & (sending.c.finished_at < before)
+    has_queue = exists().where(delivery.c.sending_id == sending.c.id)
+    with database.read() as connection:
+        ids = list(connection.execute(select(sending.c.id).where(ended, has_queue)).scalars())
+    return sum(remove_along(database, delivery.c.id, delivery.c.sending_id == sending_id) for sending_id in ids)
+
+
+def remove_inbound(database: Database) -> int:
+    """Remove mails that came back and were read thirty days ago, of younger ones the contents; return how many."""
+    now = datetime.now(UTC)
+    columns = inbound_mail.c
+    with database.write() as connection:
+        old = columns.content.is_not(None) & (columns.finished_at < now - KEPT_CONTENTS)
+        connection.execute(inbound_mail.update().where(old).values(content=None))
+    return remove_along(database, columns.id, columns.finished_at < now - KEPT_INBOUND)
 
 
 def remove_runs(database: Database) -> int:
@@ -173,13 +218,15 @@ def _is_older(path: Path, instant: datetime) -> bool:
 
 
 def _imported(database: Database, paths: Sequence[Path], before: datetime) -> list[Path]:
-    ended = select(import_run.c.spool_name).where(
-        import_run.c.spool_name.in_([path.name for path in paths]),
-        import_run.c.state.in_(FINISHED),
-        import_run.c.finished_at < before,
-    )
-    with database.read() as connection:
-        names = set(connection.execute(ended).scalars())
+    names: set[str] = set()
+    for runs in (import_run, sending_file):
+        ended = select(runs.c.spool_name).where(
+            runs.c.spool_name.in_([path.name for path in paths]),
+            runs.c.state.in_(FINISHED),
+            runs.c.finished_at < before,
+        )
+        with database.read() as connection:
+            names.update(connection.execute(ended).scalars())
     return [path for path in paths if path.name in names]
 
 

@@ -159,6 +159,7 @@ def enqueue_arrival(
     import_id = connection.execute(known).scalar_one_or_none()
     if import_id is not None:
         return int(import_id)
+    assert feed.list_id is not None
     arrival_id = record_arrival(
         connection, feed, key=key, name=name, size=size, complete=True, reason=reason, door=door
     )

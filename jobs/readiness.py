@@ -31,6 +31,7 @@ def readiness(database: Database, storage: Storage) -> dict[str, str]:
         "disk": lambda: OK if storage.has_room() else "less disk is free than the reserve",
         "scheduler": lambda: _check_heartbeat(database, "worker"),
         "ftp": lambda: _check_heartbeat(database, "ftp"),
+        "mail": lambda: _check_heartbeat(database, "mail"),
     }
     return {name: _run(name, check) for name, check in checks.items()}
 

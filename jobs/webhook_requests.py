@@ -214,8 +214,8 @@ _VALUES: dict[str, Callable[[Told, Wording], str]] = {
     "date": lambda told, _: format_date(told.at, told.time_zone),
     "account": lambda told, wording: wording.account.format(told.content["account_number"]),
     "list": lambda told, _: str(told.content["list_number"]),
-    # No change knows yet which message it was an answer to.
-    "message": lambda _told, _wording: "",
+    # Only what a reader answers to a message has one.
+    "message": lambda told, _: str(told.content.get("message_number") or ""),
     "event": lambda told, wording: wording.events.get(told.event, told.event),
     "source": lambda told, wording: wording.sources.get(told.source, told.source),
     "reason": lambda told, _: _reason_code(told),

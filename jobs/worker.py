@@ -17,22 +17,22 @@ from functools import partial
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from db.engine import Database
-from db.functions import insert_into
-from db.tables import heartbeat
+from db.leases import name_owner
+from delivery.outgoing_http import Network, OutgoingClient
+from delivery.sending_requests import SendingRules
 from jobs.bundles import release_bundles
 from jobs.export_runs import run_next_export
+from jobs.heartbeats import beat, stop_beating
 from jobs.housekeeping import keep_house
 from jobs.imports import run_next_import
-from db.leases import name_owner
 from jobs.missing_files import tell_missing
 from jobs.notifications import Notifier
-from delivery.outgoing_http import Network, OutgoingClient
 from jobs.remote_access import Dialer
 from jobs.schedules import enqueue_due
+from jobs.sending_files import run_next_sending_file
 from jobs.storage import Storage
 from jobs.transfer_runs import run_next_transfer
 from jobs.transfers import enqueue_deliveries
@@ -46,7 +46,7 @@ MISSING_FILES_SECONDS = 30.0
 """How often missing files are looked for."""
 TRANSFER_WORKERS = 2
 """Transfers with different servers that run at the same time; they mostly wait."""
-_OTHER_JOBS = 7
+_OTHER_JOBS = 8
 """Jobs of which there is one each; all must be able to run at the same time."""
 RunNext = Callable[[Database, Storage, str, threading.Event], bool]
 
@@ -69,6 +69,8 @@ class WorkerOptions:
     transfer_allowed_networks: tuple[Network, ...] = ()
     """Where partners' servers may lie although it is not a public network."""
     webhook_wording: Wording = field(default_factory=Wording)
+    sending_rules: SendingRules = field(default_factory=SendingRules)
+    """For the senders of the messages of files."""
 
 
 def run_worker(database: Database, storage: Storage, options: WorkerOptions, stop: threading.Event) -> None:
@@ -86,15 +88,6 @@ def run_worker(database: Database, storage: Storage, options: WorkerOptions, sto
     worker.start()
     stop.wait()
     worker.finish()
-
-
-def beat(connection: Connection, role: str, owner: str) -> None:
-    """Record that a process is alive in a role; within a writing transaction."""
-    now = datetime.now(UTC)
-    insert = insert_into(connection, heartbeat).values(role=role, owner=owner, at=now)
-    connection.execute(
-        insert.on_conflict_do_update(index_elements=[heartbeat.c.role, heartbeat.c.owner], set_={"at": now})
-    )
 
 
 class _Worker:
@@ -116,6 +109,7 @@ class _Worker:
         for number in range(1, options.import_workers + 1):
             self._add_queue(f"imports-{number}", run_next_import)
         self._add_queue("exports", run_next_export)
+        self._add_queue("sending-files", partial(run_next_sending_file, rules=options.sending_rules))
         self._add("deliveries", options.schedule_seconds, lambda: enqueue_deliveries(self._database))
         run_transfer = partial(run_next_transfer, dialer=Dialer(options.transfer_allowed_networks))
         for number in range(1, TRANSFER_WORKERS + 1):
@@ -135,7 +129,7 @@ class _Worker:
         self._scheduler.shutdown(wait=True)
         # A database that is away must not keep the process from ending; housekeeping takes the row away later.
         with suppress(DBAPIError), self._database.write() as connection:
-            connection.execute(heartbeat.delete().where(heartbeat.c.role == ROLE, heartbeat.c.owner == self._owner))
+            stop_beating(connection, ROLE, self._owner)
         log.info("worker_stopped", owner=self._owner)
 
     def _add(self, name: str, seconds: float, work: Callable[[], object]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from sqlalchemy.exc import OperationalError
 
@@ -22,13 +23,14 @@ from jobs.storage import Storage
 from listbridge.errors import CommandError
 from listbridge.lifeline import follow_parent
 from listbridge.logging import configure_logging
-from listbridge.settings import Address, Settings, load_settings, parse_networks
+from listbridge.settings import Address, Settings, load_settings, parse_networks, parse_relay
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from ftp_server.certificates import CertificateFiles
     from ftp_server.ftp import FtpOptions
+    from jobs.mail import MailOptions
     from services.http.options import HttpOptions
 
 KIB = 1024
@@ -155,6 +157,7 @@ def create_web_application() -> WSGIApplication:
 
 
 def _http_options(settings: Settings) -> HttpOptions:
+    from delivery.sending_requests import SendingRules
     from services.http.options import HttpOptions
     from services.soap.limits import XmlLimits
 
@@ -175,7 +178,10 @@ def _http_options(settings: Settings) -> HttpOptions:
         body_seconds=settings.body_seconds,
         page_rate_per_address=settings.page_rate_per_address,
         page_rate_per_account=settings.page_rate_per_account,
+        public_url=settings.public_url,
         form_rate_per_address=settings.form_rate_per_address,
+        content_networks=parse_networks(settings.webhook_allowed_networks),
+        sending_rules=SendingRules(require_verified_senders=settings.require_verified_senders),
     )
 
 
@@ -242,6 +248,7 @@ def run_worker(settings: Settings) -> None:
     Raises:
         CommandError: the database is not ready.
     """
+    from delivery.sending_requests import SendingRules
     from jobs.worker import WorkerOptions
     from jobs.worker import run_worker as run
     from services.mailup.notification_parameters import WORDING
@@ -251,7 +258,56 @@ def run_worker(settings: Settings) -> None:
         webhook_allowed_networks=parse_networks(settings.webhook_allowed_networks),
         transfer_allowed_networks=parse_networks(settings.transfer_allowed_networks),
         webhook_wording=WORDING,
+        sending_rules=SendingRules(require_verified_senders=settings.require_verified_senders),
     )
     stop = stop_on_signals()
     with open_application(settings) as application:
         run(application.database, application.storage, options, stop)
+
+
+def run_mail(settings: Settings) -> None:
+    """Send messages and read what comes back until a signal says stop.
+
+    Raises:
+        CommandError: the database is not ready.
+    """
+    from jobs.mail import run_mail as run
+
+    configure_logging(settings, "mail")
+    stop = stop_on_signals()
+    with open_application(settings) as application:
+        run(application.database, mail_options(settings), stop)
+
+
+def mail_options(settings: Settings) -> MailOptions:
+    """Return how the settings say that messages go out and come back."""
+    from delivery.smtp import SmtpOptions
+    from jobs.mail import MailOptions
+    from services.mailup.merge_tags import VOCABULARY
+
+    host = urlsplit(settings.public_url).hostname or "localhost"
+    smtp = SmtpOptions(
+        relay=parse_relay(settings.smtp_relay),
+        security=settings.smtp_security,
+        username=settings.smtp_username,
+        password=settings.smtp_password,
+        hello_name=settings.smtp_hello_name or host,
+        connections=settings.smtp_connections,
+        connections_per_domain=settings.smtp_connections_per_domain,
+        per_minute_per_domain=settings.smtp_per_minute_per_domain,
+        retry_hours=settings.smtp_retry_hours,
+    )
+    return MailOptions(
+        smtp=smtp,
+        public_url=settings.public_url,
+        host=host,
+        bounce_domain=settings.bounce_domain,
+        soft_bounce_limit=settings.soft_bounce_limit,
+        require_verified_senders=settings.require_verified_senders,
+        bounce_smtp=settings.bounce_smtp,
+        bounce_lmtp=settings.bounce_lmtp,
+        bounce_imap=settings.bounce_imap,
+        sms_gateway=settings.sms_gateway,
+        sms_per_second=settings.sms_per_second,
+        vocabulary=VOCABULARY,
+    )

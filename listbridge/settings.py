@@ -94,6 +94,15 @@ def parse_optional_address(value: object) -> Address | None:
     return None if value in (None, "") else parse_address(value)
 
 
+def parse_relay(value: str) -> Address | Literal["mx"] | None:
+    """Read `HOST:PORT`, `mx` or nothing.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return "mx" if value.strip().lower() == "mx" else parse_optional_address(value.strip())
+
+
 def parse_port_range(value: object) -> PortRange:
     """Read `FIRST-LAST`.
 
@@ -248,7 +257,7 @@ class Settings(BaseSettings):
     """Requests per second that the pages for everybody take from one address; 0 is no limit."""
 
     webhook_allowed_networks: str = ""
-    """Networks, separated by commas, that webhooks may lie in although they are not public."""
+    """Networks, separated by commas, that webhooks, and what messages show, may lie in although they are not public."""
 
     transfer_allowed_networks: str = ""
     """Networks, separated by commas, that partners' servers may lie in although they are not public."""
@@ -323,6 +332,7 @@ class Settings(BaseSettings):
         if self.ftp_certificate_key is not None and self.ftp_certificate is None:
             raise ValueError("ftp_certificate_key needs ftp_certificate")
         parse_networks(self.transfer_allowed_networks)
+        parse_relay(self.smtp_relay)
         public_url = self.public_url or f"http://{self.http.reachable}"
         object.__setattr__(self, "public_url", _check_public_url(public_url))
         return self

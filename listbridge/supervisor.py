@@ -26,7 +26,7 @@ from listbridge.errors import CommandError
 from listbridge.logging import configure_logging
 from listbridge.settings import Settings
 
-ROLES = ("web", "ftp", "worker")
+ROLES = ("web", "ftp", "worker", "mail")
 STOP_SECONDS = 40.0
 """How long roles may take to finish what they are at; longer than any of them waits for its own work."""
 

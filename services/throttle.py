@@ -58,6 +58,15 @@ class Lanes:
     def __exit__(self, *_raised: object) -> None:
         self._free.put(None)
 
+    @contextmanager
+    def left(self) -> Iterator[None]:
+        """Let somebody else work while the block, in which one only waits, runs."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
+
 
 @dataclass(slots=True)
 class _Failures:

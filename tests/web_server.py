@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -141,6 +142,17 @@ def serve_with_granian(
     finally:
         process.terminate()
         process.wait(60)
+
+
+def kill_server(process: subprocess.Popen[bytes]) -> None:
+    """Kill a server with its processes, at once."""
+    children = [
+        int(child)
+        for path in Path(f"/proc/{process.pid}/task").glob("*/children")
+        for child in path.read_text(encoding="ascii").split()
+    ]
+    for pid in (process.pid, *children):
+        os.kill(pid, signal.SIGKILL)
 
 
 def create_from_environment() -> WSGIApplication:

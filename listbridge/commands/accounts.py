@@ -34,6 +34,7 @@ from audience.service_access import (
     set_service,
     switches_of,
 )
+from audience.users import hash_user
 from listbridge.commands.options import Outcome, PasswordOption, application, require_password, write
 from listbridge.customers import open_account
 from listbridge.errors import CommandError
@@ -178,6 +179,16 @@ def remove_host_name(number: Number, host: Host) -> None:
     """Forget a host name of an account."""
     name = _change(number, remove_host, host)
     print(f"{name} means account {number} no more.")
+
+
+@app.command()
+def user_hash(number: Number, user: Annotated[int, typer.Argument(help="Number of the user.")]) -> None:
+    """Print the hash by which a program proves to CheckUserHash that it was told of a user."""
+    with application() as opened, opened.database.read() as connection:
+        found = hash_user(connection, find_account(connection, number).id, user)
+    if found is None:
+        raise CommandError(f"There is no user {user} in account {number}.")
+    print(found)
 
 
 @app.command()

@@ -21,7 +21,7 @@ def serve(
     ftp: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to serve FTP clients.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that serve HTTP.")] = None,
 ) -> None:
-    """Run the whole server: web, ftp and worker."""
+    """Run the whole server: web, ftp, worker and mail."""
     from listbridge.supervisor import serve as run
 
     settings = load_settings(http=http, ftp=ftp, workers=workers)
@@ -44,6 +44,12 @@ def ftp(parent: ParentOption = None) -> None:
 def worker(parent: ParentOption = None) -> None:
     """Run the worker role alone: imports, exports and schedules."""
     application.run_worker(_load_role_settings(parent))
+
+
+@app.command()
+def mail(parent: ParentOption = None) -> None:
+    """Run the mail role alone: messages out, and what comes back."""
+    application.run_mail(_load_role_settings(parent))
 
 
 def _load_role_settings(parent: int | None) -> Settings:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 from flask import Blueprint, Response, request
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import TooManyRequests
 
@@ -18,13 +19,17 @@ from audience.status_rules import CONFIRM, UNSUBSCRIBE, Reason, State, Transitio
 from audience.subscriptions import Cause
 from db.engine import Database
 from db.retry import retry_on_conflict
-from delivery.links import InvalidLink, LinkKind
+from delivery.links import LinkKind
 from delivery.outbox import LINK_PATHS
+from delivery.tokens import InvalidLink
+from delivery.vocabulary import Vocabulary
+from delivery.web_versions import Viewing
 from services.hosted.forms import is_one_click, read_form
 from services.hosted.looks import Look, look_of, plain_look
-from services.hosted.questions import Choice, LinkEnded, Question, answer_question, find_question
+from services.hosted.questions import Choice, LinkEnded, Question, answer_question, find_message, find_question
 from services.hosted.rendering import complete_headers, redirect, render_page
 from services.hosted.targets import find_target
+from services.hosted.web_versions import add_web_version
 from services.http.answers import RETRY_SECONDS
 from services.http.failures import describe_failure
 from services.http.options import HttpOptions
@@ -66,19 +71,19 @@ class _Reader:
         reason: Reason | None,
         wanted: Callable[[Choice], bool],
     ) -> Question:
-        trust = self.options.trust_forwarded
-        cause = Cause("link", reason, actor=caller_address(request.environ, trust_forwarded=trust))
+        actor = caller_address(request.environ, trust_forwarded=self.options.trust_forwarded)
 
-        def write() -> Question:
-            with self.database.write() as connection:
-                question = find_question(connection, token, kind)
-                return answer_question(connection, question, transition, cause, wanted)
+        def answer(connection: Connection) -> Question:
+            question = find_question(connection, token, kind)
+            cause = Cause("link", reason, actor=actor, message_number=find_message(connection, question.link))
+            return answer_question(connection, question, transition, cause, wanted)
 
-        return retry_on_conflict(write)
+        # Mail programs of many readers may ask for it within seconds.
+        return retry_on_conflict(lambda: self.database.write_shared(answer))
 
 
-def create_hosted_pages(resources: Resources, options: HttpOptions) -> Blueprint:
-    """Return `/confirm/…`, `/unsubscribe/…` and `/subscription-received/…`."""
+def create_hosted_pages(resources: Resources, options: HttpOptions, vocabulary: Vocabulary) -> Blueprint:
+    """Return `/confirm/…`, `/unsubscribe/…`, `/subscription-received/…` and `/v/…`."""
     pages = Blueprint("hosted", __name__)
     reader = _Reader(resources.database, options)
     limit = RateLimit(options.form_rate_per_address)
@@ -151,6 +156,7 @@ def create_hosted_pages(resources: Resources, options: HttpOptions) -> Blueprint
     def tell_limit(refusal: TooManyRequests) -> Response:
         return _refuse_for_now(429, refusal.retry_after)
 
+    add_web_version(pages, resources, Viewing(options.public_url, vocabulary))
     pages.after_request(complete_headers)
     return pages
 

@@ -13,7 +13,7 @@ from audience.list_settings import ListSettings, read_settings
 from audience.lists import MailingList, lists_of
 from audience.status_rules import Channel, State, Transition, state_of
 from audience.subscriptions import Address, Cause, change_state
-from db.tables import subscription
+from db.tables import sending, subscription
 from delivery.links import ExpiredLink, Link, LinkKind, read_token
 from delivery.outbox import queue_follow_ups
 from services.hosted.looks import Look, look_of
@@ -126,6 +126,14 @@ def answer_question(
     return replace(
         question, choices=tuple(_change(connection, choice, address, transition, cause) for choice in chosen)
     )
+
+
+def find_message(connection: Connection, link: Link) -> int | None:
+    """Return the number of the message that a link came with; None when it came with none that is known."""
+    if not link.sending_id:
+        return None
+    own = (sending.c.id == link.sending_id) & (sending.c.account_id == link.account_id)
+    return connection.execute(select(sending.c.message_number).where(own)).scalar_one_or_none() or None
 
 
 def _change(connection: Connection, choice: Choice, address: Address, transition: Transition, cause: Cause) -> Choice:

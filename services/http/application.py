@@ -14,6 +14,9 @@ from db.engine import Database
 from jobs.storage import Storage
 from services.contracts import SERVICES
 from services.hosted.pages import create_hosted_pages
+from services.hosted.sender_pages import create_sender_pages
+from services.hosted.sms_status import create_sms_status
+from services.hosted.tracking import create_tracking
 from services.http.bodies import BodyRefused
 from services.http.failures import describe_failure
 from services.http.health import create_health_pages
@@ -22,6 +25,7 @@ from services.http.options import HttpOptions
 from services.http.slow_bodies import WATCH
 from services.mailup.activation import create_activation
 from services.mailup.form_pages import create_form_pages
+from services.mailup.merge_tags import VOCABULARY
 from services.mailup.pages import create_pages
 from services.resources import Resources
 from services.soap.declarations import Service
@@ -52,7 +56,13 @@ def create_application(
         options: limits and trust.
         services: by SOAP.
     """
-    resources = Resources(database, storage)
+    resources = Resources(
+        database,
+        storage,
+        content_networks=options.content_networks,
+        sending_rules=options.sending_rules,
+        public_url=options.public_url,
+    )
     endpoints: dict[str, tuple[str, WSGIApplication]] = {}
     for service in services:
         endpoint = SoapEndpoint(service, resources, options)
@@ -60,7 +70,8 @@ def create_application(
         ends.update(create_plain_endpoints(endpoint.codec, resources, options))
         for path in service.paths:
             endpoints.update({(path + end).lower(): (service.name, inner) for end, inner in ends.items()})
-    return _Application(endpoints, _create_flask(resources, options), options.body_seconds)
+    tracking = {path: ("tracking", inner) for path, inner in create_tracking(database, options).items()}
+    return _Application(endpoints, tracking, _create_flask(resources, options), options.body_seconds)
 
 
 def _create_flask(resources: Resources, options: HttpOptions) -> Flask:
@@ -71,7 +82,9 @@ def _create_flask(resources: Resources, options: HttpOptions) -> Flask:
     flask.register_blueprint(create_health_pages(resources))
     flask.register_blueprint(create_pages(resources, options))
     flask.register_blueprint(create_form_pages(resources, options))
-    flask.register_blueprint(create_hosted_pages(resources, options))
+    flask.register_blueprint(create_hosted_pages(resources, options, VOCABULARY))
+    flask.register_blueprint(create_sender_pages(resources, options))
+    flask.register_blueprint(create_sms_status(resources, options))
     flask.register_blueprint(create_activation(resources, options))
     return flask
 
@@ -79,8 +92,15 @@ def _create_flask(resources: Resources, options: HttpOptions) -> Flask:
 class _Application:
     """Normalises paths, dispatches, counts, and answers 500 when everything else failed."""
 
-    def __init__(self, endpoints: dict[str, tuple[str, WSGIApplication]], flask: Flask, body_seconds: float) -> None:
+    def __init__(
+        self,
+        endpoints: dict[str, tuple[str, WSGIApplication]],
+        tracking: dict[str, tuple[str, WSGIApplication]],
+        flask: Flask,
+        body_seconds: float,
+    ) -> None:
         self._endpoints = endpoints
+        self._tracking = tracking
         self._flask = flask
         self._body_seconds = body_seconds
         # Bound once: to bind it anew for each request would take longer than to find out that nothing is logged.
@@ -99,7 +119,7 @@ class _Application:
 
         try:
             path = environ["PATH_INFO"] = _normalise_path(environ.get("PATH_INFO", ""))
-            name, inner = self._endpoints.get(path, (_OTHER, self._flask.wsgi_app))
+            name, inner = self._find(path)
             environ[_ENDPOINT] = name
             return inner(environ, start)
         except BodyRefused as refusal:
@@ -112,6 +132,10 @@ class _Application:
             endpoint = environ[_ENDPOINT]
             self._count(endpoint, status)
             self._log.debug("request", method=environ.get("REQUEST_METHOD"), endpoint=endpoint, status=int(status))
+
+    def _find(self, path: str) -> tuple[str, WSGIApplication]:
+        # The paths of tracked links begin with one letter between slashes.
+        return self._endpoints.get(path) or self._tracking.get(path[:3]) or (_OTHER, self._flask.wsgi_app)
 
     def _count(self, endpoint: str, status: str) -> None:
         labels = (endpoint, status)

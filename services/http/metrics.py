@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db.engine import Database
 from db.tables import account, arrival, export_run, feed, heartbeat, import_run
+from services.http.delivery_metrics import delivery_metrics
 
 log = structlog.get_logger()
 
@@ -43,7 +44,7 @@ def _expose_counters() -> bytes:
 
 
 class DatabaseCollector(Collector):
-    """Reads the state of imports, feeds, exports and roles at each scrape."""
+    """Reads the state of imports, feeds, exports, sendings and roles at each scrape."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -57,7 +58,9 @@ class DatabaseCollector(Collector):
         found: list[Metric] = []
         try:
             with self._database.read() as connection:
-                found.extend(_collect_state(connection, datetime.now(UTC)))
+                now = datetime.now(UTC)
+                found.extend(_collect_state(connection, now))
+                found.extend(delivery_metrics(self._database, connection, now))
         except SQLAlchemyError as error:
             log.warning("metrics_without_database", error=type(error).__name__)
             found.clear()

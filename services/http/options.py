@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from delivery.outgoing_http import Network
+from delivery.sending_requests import SendingRules
 from services.soap.limits import XmlLimits
 
 
@@ -23,5 +25,11 @@ class HttpOptions:
     """Calls per second that the pages for registered callers take from one address; 0 is no limit."""
     page_rate_per_account: float = 0.0
     """Calls per second that the pages of one account take; 0 is no limit."""
+    public_url: str = ""
+    """Under which readers of mails reach the pages, without a slash at its end."""
     form_rate_per_address: float = 20.0
     """Requests per second that the pages for everybody take from one address; 0 is no limit."""
+    content_networks: tuple[Network, ...] = ()
+    """Networks that the pages and images of messages may lie in although they are not public."""
+    sending_rules: SendingRules = field(default_factory=SendingRules)
+    """What is demanded of all sendings."""

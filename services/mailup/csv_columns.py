@@ -14,6 +14,9 @@ COLUMN_NAMES: dict[str, str] = {
 }
 """Header cells and the role each stands for, as `exchange.profiles.ROLES` names them."""
 
+SENDING_FILES: dict[str, str] = {"parcel": "FTPZIP", "sms": "CSV2SMS"}
+"""What files that send are called in the subjects of notices, by kind of their folder (specification §8, no. 33)."""
+
 DEFAULT_FIELDS: dict[int, str] = {
     1: "nome",
     2: "cognome",

@@ -5,7 +5,9 @@ Specification §3.5 and §0.1. Everybody may open them.
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, redirect
+from functools import partial
+
+from flask import Blueprint, Response, redirect, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
@@ -13,13 +15,19 @@ from audience.errors import AddressForgotten, InvalidAddress, UnknownList
 from audience.list_settings import read_settings
 from audience.lists import MailingList
 from audience.subscriptions import Cause, ProfileChange
+from delivery.errors import UnknownMessage
+from delivery.web_versions import Page, Viewing, show_to_anybody
+from services.hosted.rendering import complete_headers
 from services.hosted.targets import find_target
+from services.hosted.tracking import tell_caller
+from services.hosted.web_versions import send_page
 from services.http.options import HttpOptions
 from services.mailup.catalogue import render_catalogue
+from services.mailup.merge_tags import VOCABULARY
 from services.mailup.page_calls import FAILED, PageCall, PageCalls, open_pages, send_code
 from services.mailup.page_parameters import InvalidParameters, PageParameters
 from services.mailup.page_subscriptions import Wish, read_sender, subscribe_to_lists
-from services.mailup.page_targets import find_lists, find_public_lists
+from services.mailup.page_targets import find_lists, find_owner, find_public_lists
 from services.resources import Resources
 
 RECEIVED_PATH = "/subscription-received/"
@@ -47,7 +55,29 @@ def create_form_pages(resources: Resources, options: HttpOptions) -> Blueprint:
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
+    @pages.route("/nl_preview_window.aspx", methods=["GET", "POST"])
+    def nl_preview_window() -> Response:
+        viewing = Viewing(options.public_url, VOCABULARY)
+        page = calls.run_public(partial(show_message, viewing), resources.read, calls.read())
+        response = send_page(page) if page is not None else tell_caller(request.environ, "invalid", 404)
+        return complete_headers(response)
+
     return pages
+
+
+def show_message(viewing: Viewing, connection: Connection, call: PageCall) -> Page | None:
+    """Return a message of the account that the host means, as anybody may see it; None when there is none (§6.2).
+
+    Raises:
+        InvalidParameters, UnknownList: the call means no account, or its number is none.
+    """
+    numbers = call.parameters.numbers("idNL")
+    if len(numbers) != 1:
+        return None
+    try:
+        return show_to_anybody(connection, find_owner(connection, call).account.id, numbers[0], viewing)
+    except UnknownMessage:
+        return None
 
 
 def receive_form(connection: Connection, call: PageCall) -> str:

@@ -19,6 +19,7 @@ from audience.errors import AudienceError, UnknownList
 from audience.lists import MailingList, find_list
 from audience.service_access import AccessRefused, Service, check_access
 from db.retry import retry_on_conflict
+from delivery.errors import DeliveryError
 from services.http.failures import describe_failure
 from services.mailup.authentication import AccountNotActive, check_state
 from services.mailup.keyed_results import (
@@ -62,7 +63,7 @@ def shaped_operation(name: str, shape: AnyShape, /, **parameters: Any) -> Callab
                 return shape.succeed(function(call, *values))
             except Failure as failure:
                 return shape.fail(failure)
-            except AudienceError as error:
+            except (AudienceError, DeliveryError) as error:
                 return shape.fail(explain(error))
             except Exception as error:
                 log.error("keyed_call_failed", operation=name, **describe_failure(error))

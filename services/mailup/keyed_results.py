@@ -9,9 +9,29 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from audience.errors import AudienceError, InvalidName, InvalidSetting, ListBusy, UnknownGroup, UnknownList
+from audience.errors import (
+    AddressForgotten,
+    AudienceError,
+    InvalidAddress,
+    InvalidName,
+    InvalidSetting,
+    ListBusy,
+    UnknownGroup,
+    UnknownList,
+)
+from delivery.errors import (
+    DeliveryError,
+    InvalidMessage,
+    InvalidTarget,
+    NotAllowedNow,
+    NotEnoughCredits,
+    SenderNotVerified,
+    UnknownFilter,
+    UnknownMessage,
+    UnknownSending,
+)
 from services.mailup.results import element
 from services.soap.declarations import INT, STRING
 
@@ -22,16 +42,29 @@ ACCOUNT_NOT_ACTIVE = 3
 INVALID_KEY = 4
 UNKNOWN_LIST = 5
 UNKNOWN_GROUP = 6
+UNKNOWN_MESSAGE = 7
+UNKNOWN_SENDING = 8
 INVALID_PARAMETER = 9
 INVALID_OPTION = 10
+NOT_ENOUGH_CREDITS = 11
 NOT_ALLOWED_NOW = 12
 
-_REFUSALS: Mapping[type[AudienceError], int] = {
+_REFUSALS: Mapping[type[AudienceError | DeliveryError], int] = {
     UnknownList: UNKNOWN_LIST,
     UnknownGroup: UNKNOWN_GROUP,
     InvalidName: INVALID_PARAMETER,
     InvalidSetting: INVALID_OPTION,
+    InvalidAddress: INVALID_PARAMETER,
+    AddressForgotten: INVALID_PARAMETER,
     ListBusy: NOT_ALLOWED_NOW,
+    UnknownMessage: UNKNOWN_MESSAGE,
+    UnknownSending: UNKNOWN_SENDING,
+    UnknownFilter: INVALID_OPTION,
+    InvalidMessage: INVALID_PARAMETER,
+    InvalidTarget: INVALID_OPTION,
+    SenderNotVerified: INVALID_OPTION,
+    NotAllowedNow: NOT_ALLOWED_NOW,
+    NotEnoughCredits: NOT_ENOUGH_CREDITS,
 }
 
 _DENIED = (WRONG_CREDENTIALS, ACCOUNT_NOT_ACTIVE, INVALID_KEY)
@@ -51,9 +84,16 @@ class Failure(Exception):
         self.description = description
 
 
-def explain(error: AudienceError) -> Failure:
-    """Return what callers are told of something that the audience cannot do."""
+def explain(error: AudienceError | DeliveryError) -> Failure:
+    """Return what callers are told of something that the audience or the delivery cannot do."""
     return Failure(_REFUSALS.get(type(error), UNRECOGNISED), str(error))
+
+
+class Told(NamedTuple):
+    """A payload with a description, which sending operations have when nothing went wrong, too (§8, no. 20)."""
+
+    description: str
+    payload: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +110,10 @@ class Shape:
     """Whether a failure has an `Error` element with the description, too."""
     type: ClassVar[Any] = STRING
 
-    def succeed(self, payload: str) -> str:
+    def succeed(self, payload: str | Told) -> str:
         """Return the result of a call that worked; the payload is XML."""
-        return element(self.root, (self._describe(OK, "") if self.codes_success else "") + payload)
+        description, content = payload if isinstance(payload, Told) else ("", payload)
+        return element(self.root, (self._describe(OK, description) if self.codes_success else "") + content)
 
     def fail(self, failure: Failure) -> str:
         """Return the result of a call that did not."""

@@ -87,9 +87,18 @@ def find_public_lists(connection: Connection, call: PageCall) -> list[MailingLis
         UnknownList: neither means an account.
         TooManyRequests: the account does not admit the caller.
     """
+    return lists_of(connection, find_owner(connection, call).account.id)
+
+
+def find_owner(connection: Connection, call: PageCall) -> Destination:
+    """Return the account that the host name, or else the GUID of one of its lists, means.
+
+    Raises:
+        UnknownList: neither means one.
+        TooManyRequests: the account does not admit the caller.
+    """
     named = _find_named(connection, call, call.parameters.text("ListGuid"))
-    owner = _admit(connection, call, named or find_destination(connection, _SERVICE, _host(call)))
-    return lists_of(connection, owner.account.id)
+    return _admit(connection, call, named or find_destination(connection, _SERVICE, _host(call)))
 
 
 def _host(call: PageCall) -> Host:

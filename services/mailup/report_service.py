@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from services.mailup.keyed_operations import NAMESPACE, keyed_operation_to_come
+from services.mailup.keyed_operations import NAMESPACE
 from services.mailup.keyed_results import describe_outcome
 from services.mailup.logins import LOGINS
-from services.soap.declarations import INT, STRING, Service
+from services.mailup.report_operations import REPORTS
+from services.soap.declarations import Service
 
 REPORT_SERVICE = Service(
     name="MailupReport",
@@ -13,10 +14,7 @@ REPORT_SERVICE = Service(
     paths=("/MailupReport.asmx",),
     operations=(
         *LOGINS,
-        keyed_operation_to_come("ReportByUser", accessKey=STRING, email=STRING, listID=INT, messageID=INT),
-        keyed_operation_to_come("ReportByUserEN", accessKey=STRING, email=STRING, listID=INT, messageID=INT),
-        keyed_operation_to_come("ReportByMessage", accessKey=STRING, listID=INT, messageID=INT),
-        keyed_operation_to_come("ReportByMessageEN", accessKey=STRING, listID=INT, messageID=INT),
+        *REPORTS,
     ),
     documentation="MailUp WebService for statistics of messages and recipients.",
     describe_outcome=describe_outcome,

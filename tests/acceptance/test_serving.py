@@ -18,7 +18,7 @@ import pytest
 from installations import Installation, read_until, stop
 
 DEADLINE = 60.0
-ROLES = ("web", "ftp", "worker")
+ROLES = ("web", "ftp", "worker", "mail")
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import http.client
 import itertools
-import os
 import random
-import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from web_server import Site, serve_with_granian
+from web_server import Site, kill_server, serve_with_granian
 
 from audience.accounts import add_account
 from audience.lists import add_list
@@ -77,17 +73,6 @@ def _get(connection: http.client.HTTPConnection, page: str) -> str:
     return content
 
 
-def _kill_all(process: subprocess.Popen[bytes]) -> None:
-    """Kill a server with its processes, at once."""
-    children = [
-        int(child)
-        for path in Path(f"/proc/{process.pid}/task").glob("*/children")
-        for child in path.read_text(encoding="ascii").split()
-    ]
-    for pid in (process.pid, *children):
-        os.kill(pid, signal.SIGKILL)
-
-
 def _check(database: Database, callers: Callers, wanted: int) -> None:
     with database.read() as connection:
         states = {
@@ -117,7 +102,7 @@ def _run(database: Database, storage: Storage, wanted: int, kills: int) -> None:
             threads = callers.run(site)
             if kill < kills:
                 time.sleep(chance.uniform(0.05, 1.0))
-                _kill_all(process)
+                kill_server(process)
             for thread in threads:
                 thread.join(300)
         if kill >= kills:

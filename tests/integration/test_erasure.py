@@ -28,7 +28,6 @@ from audience.events import (
     MailEventKind,
     SmsEvent,
     SmsStatus,
-    add_sending,
     append_mail_events,
     append_sms_events,
 )
@@ -55,6 +54,7 @@ from db.tables import (
     suppression,
 )
 from delivery.outbox import queue_mail
+from delivery.sendings import add_sending
 
 EMAIL = "anna.rossi@example.com"
 MOBILE = "+393401234567"
@@ -102,9 +102,7 @@ def add_events(world: World) -> None:
     """Add an opened e-mail and a delivered text message."""
     now, list_id = datetime.now(UTC), world.lists[0].id
     with world.database.write() as connection:
-        sent = add_sending(
-            connection, world.account.id, list_id, channel=Channel.EMAIL, message_number=1, subject="Offers"
-        )
+        sent = add_sending(connection, world.lists[0], Channel.EMAIL, None, message_number=1, state="completed")
         whom = (list_id, sent.id, world.recipient_id)
         opened = MailEvent(*whom, EMAIL, MailEventKind.OPENED, now, now, ip_address="192.0.2.7")
         append_mail_events(connection, world.account.id, [opened])

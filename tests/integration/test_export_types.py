@@ -13,15 +13,15 @@ from audience.events import (
     MailEventKind,
     SmsEvent,
     SmsStatus,
-    add_sending,
     append_mail_events,
     append_sms_events,
 )
 from audience.list_changes import delete_list
-from audience.lists import find_list
+from audience.lists import find_list, load_list
 from audience.status_rules import Channel, Status
 from db.engine import Database
 from db.tables import group_member, list_group, recipient
+from delivery.sendings import add_sending
 from exchange.export_csv import CsvFormat
 from jobs.exports import ExportError
 from jobs.storage import Storage
@@ -69,12 +69,13 @@ def add_events(world: World, events: list[tuple[Any, ...]], *, list_number: int 
     with world.database.write() as connection:
         sending = add_sending(
             connection,
-            world.account.id,
-            world.lists[list_number],
-            channel=Channel.EMAIL,
+            load_list(connection, world.lists[list_number]),
+            Channel.EMAIL,
+            None,
             message_number=55,
             subject='News; "today"',
             tags=["spring", "sale"],
+            state="completed",
         )
         common = (world.lists[list_number], sending.id)
         rows = (
@@ -209,9 +210,8 @@ def test_actions_count_by_sending_and_recipient(world: World) -> None:
 def test_sms_statistics(world: World) -> None:
     people = add_people(world)
     with world.database.write() as connection:
-        sending = add_sending(
-            connection, world.account.id, world.lists[2], channel=Channel.SMS, message_number=9, subject=""
-        )
+        mailing = load_list(connection, world.lists[2])
+        sending = add_sending(connection, mailing, Channel.SMS, None, message_number=9, state="completed")
         common = (world.lists[2], sending.id, people["carla"], "+393200000002")
         events = [
             SmsEvent(*common, SmsStatus.QUEUED, day(1), day(1)),

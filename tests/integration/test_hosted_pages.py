@@ -27,7 +27,7 @@ from audience.subscriptions import change_state, parse_address
 from db.engine import Database
 from db.tables import history, mailing_list
 from jobs.storage import Storage
-from services.hosted.looks import contrast
+from delivery.colors import contrast
 from services.hosted.texts import TEXTS
 from services.http.application import HttpOptions
 

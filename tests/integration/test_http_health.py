@@ -34,18 +34,19 @@ def test_alive(database: Database, storage: Storage) -> None:
 
 
 def test_ready(database: Database, storage: Storage) -> None:
-    for role in ("worker", "ftp"):
+    for role in ("worker", "ftp", "mail"):
         _beat(database, role, timedelta(days=1))
         _beat(database, role)
     with serve(database, storage) as site:
-        assert _ready(site) == (200, dict.fromkeys(("database", "spool", "disk", "scheduler", "ftp"), "ok"))
+        assert _ready(site) == (200, dict.fromkeys(("database", "spool", "disk", "scheduler", "ftp", "mail"), "ok"))
     assert list(storage.receiving.iterdir()) == []
 
 
-@pytest.mark.parametrize(("role", "check"), [("worker", "scheduler"), ("ftp", "ftp")])
+@pytest.mark.parametrize(("role", "check"), [("worker", "scheduler"), ("ftp", "ftp"), ("mail", "mail")])
 def test_roles_that_are_silent(sqlite_url: str, storage: Storage, role: str, check: str) -> None:
     database = Database(sqlite_url)
-    _beat(database, "ftp" if role == "worker" else "worker")
+    for other in {"worker", "ftp", "mail"} - {role}:
+        _beat(database, other)
     with serve(database, storage) as site:
         status, checks = _ready(site)
         assert (status, checks[check]) == (503, "has never been alive")

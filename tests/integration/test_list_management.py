@@ -20,6 +20,7 @@ from audience.accounts import Account, add_account, find_account, find_api_login
 from audience.list_changes import change_defaults
 from audience.lists import add_group, add_list
 from audience.templates import add_template
+from audience.users import hash_user
 from db.engine import Database
 from db.tables import group_member, import_run, list_group, mailing_list, message_template, recipient, subscription
 from exchange.profiles import Profile
@@ -469,6 +470,17 @@ def test_users(office: Office) -> None:
     assert office.result("GetUserAccess", SEND, userId=1) == access
     for user in NUMBERS:
         assert office.code("GetUserAccess", SEND, userId=user) == "9"
+
+
+def test_hashes_of_users(office: Office) -> None:
+    account = office.account()
+    with office.database.read() as connection:
+        first, second = (hash_user(connection, account.id, number) or "" for number in (1, 2))
+    valid = f"<CheckUserHashResult>{START}<valid>1</valid></CheckUserHashResult>"
+    for given in (first, f" {first.upper()} "):
+        assert office.result("CheckUserHash", SEND, userID=1, userHash=given) == valid
+    for user, given in ((1, second), (1, ""), (1, "è"), (3, first), (0, first), (-1, first)):
+        assert office.code("CheckUserHash", SEND, userID=user, userHash=given) == "9"
 
 
 def test_templates(office: Office) -> None:

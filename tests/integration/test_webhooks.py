@@ -210,6 +210,7 @@ def test_a_subscription_is_announced_with_all_that_is_known(world: World) -> Non
         "groups": [],
         "reason_type": None,
         "reason_subtype": None,
+        "message_number": None,
     }
     assert (second.at, second.due_at) == (at, at)
     assert second.content["fields"] == {"1": "Città – 東京", "12": "x"}

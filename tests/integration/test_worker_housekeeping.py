@@ -8,26 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from audience.accounts import add_account, find_account
 from audience.lists import add_list
 from db.engine import Database
-from db.tables import export_run, heartbeat, import_run, import_seen, notice
+from db.tables import export_run, heartbeat, import_run, import_seen, inbound_mail, notice, outbox
 from exchange.profiles import Profile
 from jobs.export_settings import ExportSettings
 from jobs.exports import add_export, request_run
+from jobs.heartbeats import beat
 from jobs.housekeeping import (
     keep_house,
     remove_export_leftovers,
     remove_heartbeats,
     remove_imported,
+    remove_inbound,
+    remove_mails,
     remove_notices,
     remove_runs,
     remove_seen,
 )
 from jobs.queue import ImportRequest, enqueue_import
 from jobs.storage import Storage
-from jobs.worker import beat
 
 NOW = datetime.now(UTC)
 WEEK = timedelta(days=7)
@@ -124,8 +127,36 @@ def test_notices_go_thirty_days_after_they_went_out(database: Database, account_
         for key, state, sent in (("a", "sent", old), ("b", "sent", recent), ("c", "waiting", None)):
             connection.execute(notice.insert().values(key=key, state=state, created_at=old, sent_at=sent, **mail))
     assert remove_notices(database) == 1
-    with database.read() as connection:
+    with database.write() as connection:
         assert [row.key for row in connection.execute(notice.select())] == ["b", "c"]
+        connection.execute(notice.update().where(notice.c.key == "c").values(state="failed", finished_at=old))
+    assert remove_notices(database) == 1
+
+
+def test_mails_go_thirty_days_after_their_end(database: Database, account_id: int) -> None:
+    old, recent = NOW - timedelta(days=31), NOW - timedelta(days=29)
+    with database.write() as connection:
+        mailing = add_list(connection, account_id, "News")
+        mail = {"account_id": account_id, "list_id": mailing.id, "kind": "welcome", "created_at": old}
+        states = [("sent", old), ("failed", old), ("cancelled", old), ("sent", recent), ("waiting", None)]
+        for person, (state, at) in enumerate(states):
+            connection.execute(outbox.insert().values(recipient_id=person, state=state, finished_at=at, **mail))
+    assert remove_mails(database) == 3
+    with database.read() as connection:
+        assert list(connection.execute(select(outbox.c.recipient_id).order_by(outbox.c.id)).scalars()) == [3, 4]
+
+
+def test_mails_that_came_back_lose_their_contents_and_go(database: Database) -> None:
+    with database.write() as connection:
+        for days in (None, 1, 8, 31):
+            finished = NOW - timedelta(days=days) if days else None
+            row = {"source": "smtp", "digest": str(days), "sender": "", "recipients": [], "content": b"x"}
+            row |= {"state": "completed" if days else "waiting", "created_at": NOW, "finished_at": finished}
+            connection.execute(inbound_mail.insert().values(row))
+    assert remove_inbound(database) == 1
+    with database.read() as connection:
+        left = connection.execute(select(inbound_mail.c.digest, inbound_mail.c.content).order_by(inbound_mail.c.id))
+        assert [tuple(row) for row in left] == [("None", b"x"), ("1", b"x"), ("8", None)]
 
 
 def test_runs_go_after_a_year_but_what_others_go_on_from_stays(database: Database, account_id: int) -> None:

@@ -78,6 +78,7 @@ def upgrade() -> None:
     _create_inbound()
     _add_columns()
     op.create_index("ix_mail_event_sending", "mail_event", ["sending_id", "kind"], unique=False)
+    op.create_index("ix_outbox_state", "outbox", ["state", "id"], unique=False)
     op.create_index("ix_sending_message", "sending", ["message_id"], unique=False)
     op.create_index("ix_sending_state", "sending", ["state", "account_id"], unique=False)
 
@@ -354,6 +355,7 @@ def _create_inbound() -> None:
 def downgrade() -> None:
     for name, table in (
         ("ix_mail_event_sending", "mail_event"),
+        ("ix_outbox_state", "outbox"),
         ("ix_sending_message", "sending"),
         ("ix_sending_state", "sending"),
     ):

@@ -19,7 +19,8 @@ from audience.subscriptions import Cause, change_state, parse_address
 from db.engine import Database
 from db.migration import migrate
 from db.tables import account, recipient
-from delivery.links import CONFIRM_PERIOD, ExpiredLink, InvalidLink, Link, LinkKind, read_token, write_token
+from delivery.links import CONFIRM_PERIOD, ExpiredLink, Link, LinkKind, read_token, write_token
+from delivery.tokens import InvalidLink
 
 ALPHABET = string.ascii_letters + string.digits + "-_"
 ISSUED = datetime(2026, 3, 29, 0, 59, 59, tzinfo=UTC)

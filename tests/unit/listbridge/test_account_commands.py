@@ -100,6 +100,14 @@ def test_the_technical_contact(account: Run) -> None:
     assert _show(account)["contact"] is None
 
 
+def test_hashes_of_users(account: Run) -> None:
+    number = json.loads(account("account", "list", "--json").out)[0]["number"]
+    first, second = (account("account", "user-hash", str(number), user).out.strip() for user in ("1", "2"))
+    assert len(first) == len(second) == 64 and first != second
+    result = account("account", "user-hash", str(number), "3")
+    assert (result.code, result.err) == (1, f"listbridge: There is no user 3 in account {number}.\n")
+
+
 def test_passwords(account: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert account("account", "password", "1", "--password", "new").out == "New password for a1 and m1.\n"
     assert account("account", "password", "1", "--user", "m1").code == 1

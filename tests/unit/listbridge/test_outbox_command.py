@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from audience.notices import add_notice, set_contact
 from audience.status_rules import REQUEST_CONFIRMATION, SUBSCRIBE
 from audience.subscriptions import Cause, change_state, parse_address
 from db.engine import Database
+from db.tables import notice, outbox
 from delivery.outbox import Sender, queue_mail
 from listbridge.errors import SettingsError
 from listbridge.settings import load_settings
@@ -56,10 +58,16 @@ def test_mails_are_shown_with_their_links(waiting: Run) -> None:
         "message",
         "confirms",
         "link",
+        "state",
+        "attempts",
+        "due",
+        "at",
+        "code",
     ]
     assert lines[1].split()[1:5] == ["7", "1", "confirmation", "ada@example.com"]
-    assert lines[1].split()[-2] == "1"
-    assert lines[1].split()[-1].startswith("http://127.0.0.1:8080/confirm/")
+    assert lines[1].split()[-6] == "1"
+    assert lines[1].split()[-5].startswith("http://127.0.0.1:8080/confirm/")
+    assert lines[1].split()[-4:] == ["waiting", "0", "-", "-"]
 
 
 def test_mails_as_json(waiting: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +119,34 @@ def test_the_sender_and_the_lists_that_are_confirmed(waiting: Run, tmp_path: Pat
     assert (confirmation["sender"], confirmation["sender_name"]) == ("shop@example.com", "Shop")
     assert (welcome["kind"], welcome["confirms"], welcome["sender_name"]) == ("welcome", [], None)
     _, line, _ = waiting("outbox", "list").out.splitlines()[1:]
-    assert line.split()[-5:-1] == ["shop@example.com", "Shop", "-", "2,1"]
+    assert line.split()[-9:-5] == ["shop@example.com", "Shop", "-", "2,1"]
+
+
+def test_another_chance(waiting: Run, tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/var/listbridge.db")
+    now = datetime.now(UTC)
+    with database.write() as connection:
+        account_id = find_account(connection, 7).id
+        for key in ("a", "b"):
+            add_notice(connection, account_id, key=key, kind="import", subject=key, text="", address="x@example.com")
+        connection.execute(notice.update().where(notice.c.key == "a").values(state="failed", code="550 5.1.1"))
+        connection.execute(outbox.update().values(state="waiting", due_at=now, code="450", attempts=3))
+        # The first one failed before the one that waits was asked for.
+        row = dict(connection.execute(outbox.select()).one()._mapping)
+        connection.execute(outbox.insert().values(**row | {"id": 99, "state": "failed"}))
+    (failed,) = (
+        row for row in json.loads(waiting("outbox", "list", "--failed", "--json").out) if row["kind"] == "import"
+    )
+    assert (failed["about"], failed["state"], failed["code"]) == ("a", "failed", "550 5.1.1")
+    assert waiting("outbox", "retry", "--account", "7").out == "2 mails are due now.\n"
+    listed = json.loads(waiting("outbox", "list", "--json").out)
+    assert sorted((row["kind"], row["state"], row["attempts"], row["due_at"]) for row in listed) == [
+        ("confirmation", "waiting", 0, None),
+        ("import", "waiting", 0, None),
+        ("import", "waiting", 0, None),
+    ]
+    assert waiting("outbox", "retry").out == "0 mails are due now.\n"
+    database.close()
 
 
 def test_an_unknown_account(waiting: Run) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audience.list_settings import LANGUAGES, ListSettings
-from services.hosted.looks import contrast, look_of
+from delivery.colors import contrast
+from services.hosted.looks import look_of
 from services.hosted.rendering import mask_address
 from services.hosted.targets import find_target
 from services.hosted.texts import TEXTS, write_text

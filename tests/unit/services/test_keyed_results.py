@@ -8,15 +8,28 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from audience.errors import (
+    AddressForgotten,
     AlreadyExists,
     AudienceError,
+    InvalidAddress,
     InvalidName,
     InvalidSetting,
     ListBusy,
     UnknownGroup,
     UnknownList,
 )
-from services.mailup.keyed_results import Failure, NumberShape, Shape, describe_outcome, explain, text_element
+from delivery.errors import (
+    DeliveryError,
+    InvalidMessage,
+    InvalidTarget,
+    NotAllowedNow,
+    NotEnoughCredits,
+    SenderNotVerified,
+    UnknownFilter,
+    UnknownMessage,
+    UnknownSending,
+)
+from services.mailup.keyed_results import Failure, NumberShape, Shape, Told, describe_outcome, explain, text_element
 from services.soap.declarations import INT, STRING
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"))
@@ -56,6 +69,12 @@ def test_shapes(shape: Shape, good: str, bad: str) -> None:
     assert shape.fail(Failure(9, "No.")) == bad
 
 
+def test_a_description_of_success() -> None:
+    result = Shape("R").succeed(Told("Sent.", "<a></a>"))
+    assert result == "<R><errorCode>0</errorCode><errorDescription><![CDATA[Sent.]]></errorDescription><a></a></R>"
+    assert describe_outcome(result) == "ok"
+
+
 def test_numbers() -> None:
     shape = NumberShape()
     assert shape.type is INT
@@ -91,8 +110,18 @@ def test_outcomes(result: object, outcome: str) -> None:
         (InvalidSetting("color", "No."), 10),
         (ListBusy("No."), 12),
         (AlreadyExists("No."), 1),
+        (InvalidAddress("No."), 9),
+        (AddressForgotten("No."), 9),
+        (UnknownMessage("No."), 7),
+        (UnknownSending("No."), 8),
+        (InvalidMessage("No."), 9),
+        (InvalidTarget("No."), 10),
+        (UnknownFilter("No."), 10),
+        (SenderNotVerified("No."), 10),
+        (NotEnoughCredits("No."), 11),
+        (NotAllowedNow("No."), 12),
     ],
 )
-def test_what_callers_are_told(error: AudienceError, code: int) -> None:
+def test_what_callers_are_told(error: AudienceError | DeliveryError, code: int) -> None:
     failure = explain(error)
     assert (failure.code, failure.description) == (code, str(error))

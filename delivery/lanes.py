@@ -1,0 +1,331 @@
+"""Lanes: each takes batches from the queue of e-mails and brings them to the mail servers, one after the other.
+
+What a recipient may get is looked up again while a batch is on its way: whoever unsubscribed a second ago gets nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from audience.status_rules import Channel
+from db.engine import Database
+from db.retry import retry_on_conflict
+from delivery.answers import record_answers
+from delivery.compiling import CompiledMessage, Person
+from delivery.domain_gate import DomainGate
+from delivery.errors import DeliveryError
+from delivery.parcels import Outcome
+from delivery.queue import (
+    ActiveSending,
+    Claimed,
+    Failed,
+    Postponed,
+    Reachable,
+    Results,
+    active_sendings,
+    claim_batch,
+    find_reachable,
+    record_results,
+)
+from delivery.routes import MailRoute
+from delivery.sendings import SendingKind
+from delivery.smtp import RouteDown
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 0.25
+"""How old what is known of a recipient may be when he is sent something."""
+BATCH_SECONDS = 0.5
+"""How long a batch should take: so much is in doubt when the process dies."""
+FIRST_BATCH = 20
+LARGEST_BATCH = 500
+KEPT_MESSAGES = 8
+RETRY_MINUTES = (1, 5, 15, 60, 180, 360)
+"""After the first, second, … try; then as after the last."""
+_DATABASE_SECONDS = 1.0
+"""Between two tries to write results down."""
+
+
+# No server has said it, so it says nothing about the address.
+_NOT_WRITTEN = Outcome("refused", 0, "The mail cannot be written.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneOptions:
+    """How long mails are tried, and how often somebody may not be reached."""
+
+    retry: timedelta = timedelta(hours=48)
+    soft_bounce_limit: int = 5
+
+
+class CompiledMessages:
+    """The messages of the sendings now under way, each compiled once; for any number of lanes."""
+
+    def __init__(self, compile_sending: Callable[[int], CompiledMessage]) -> None:
+        """Keep a few of what a function compiles.
+
+        Args:
+            compile_sending: gets a sending's internal id.
+        """
+        self._compile = compile_sending
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[int, CompiledMessage] = OrderedDict()
+
+    def find(self, sending_id: int) -> CompiledMessage:
+        """Return the message of a sending.
+
+        Raises:
+            DeliveryError: it can never be sent.
+        """
+        with self._lock:
+            kept = self._kept.get(sending_id)
+            if kept is not None:
+                self._kept.move_to_end(sending_id)
+                return kept
+        compiled = self._compile(sending_id)
+        with self._lock:
+            self._kept[sending_id] = compiled
+            while len(self._kept) > KEPT_MESSAGES:
+                self._kept.popitem(last=False)
+        return compiled
+
+
+class MailLane:
+    """Works off sendings of one kind; for one thread."""
+
+    def __init__(
+        self,
+        database: Database,
+        route: MailRoute,
+        gate: DomainGate,
+        messages: CompiledMessages,
+        owner: str,
+        kind: SendingKind,
+        options: LaneOptions | None = None,
+    ) -> None:
+        """Get ready.
+
+        Args:
+            database: where the queue is.
+            route: where mails go.
+            gate: of all lanes of the process.
+            messages: of all lanes of the process.
+            owner: from `db.leases.name_owner`.
+            kind: of sendings.
+            options: None for the usual ones.
+        """
+        self._database = database
+        self._route = route
+        self._gate = gate
+        self._messages = messages
+        self._owner = owner
+        self._kind = kind
+        self._options = options or LaneOptions()
+        self._batch = FIRST_BATCH
+        self._turn = 0
+        self._rests_until = 0.0
+        self._troubles = 0
+
+    def work(self, stop: threading.Event) -> bool:
+        """Send one batch; False when there is nothing to send now.
+
+        Args:
+            stop: ends the batch early; what was not sent goes back into the queue.
+        """
+        if monotonic() < self._rests_until:
+            return False
+        with self._database.read_once() as connection:
+            active = active_sendings(connection, Channel.EMAIL, self._kind)
+        # Sendings of several accounts take turns.
+        self._turn += 1
+        for place in range(len(active)):
+            of = active[(self._turn + place) % len(active)]
+            claimed = self._claim(of)
+            if claimed:
+                self._bring(of, claimed, stop)
+                return True
+        return False
+
+    def _claim(self, of: ActiveSending) -> list[Claimed]:
+        closed = self._gate.closed() if not self._route.shares_servers else []
+
+        def claim() -> list[Claimed]:
+            with self._database.write() as connection:
+                return claim_batch(connection, self._owner, of, self._batch, without_domains=closed)
+
+        return retry_on_conflict(claim)
+
+    def _bring(self, of: ActiveSending, claimed: list[Claimed], stop: threading.Event) -> None:
+        began = monotonic()
+        batch = _Batch(self._database, of, claimed)
+        try:
+            message = self._messages.find(of.id)
+        except DeliveryError as error:
+            self._fail_all(batch, str(error))
+            return
+        try:
+            for row in claimed:
+                if stop.is_set() or not self._bring_one(batch, message, row):
+                    break
+        finally:
+            # Also when something unforeseen happened to one of them: what became of the others must not be lost.
+            batch.give_back_rest()
+            self._write(of, batch.results)
+        self._adapt(monotonic() - began, len(claimed))
+
+    def _bring_one(self, batch: _Batch, message: CompiledMessage, row: Claimed) -> bool:
+        """Send to one recipient; False when nothing more of the batch can be sent now."""
+        person = batch.look_up(row)
+        if person is None:
+            return batch.is_active
+        wait = self._gate.enter(row.domain)
+        if wait:
+            batch.postpone(row, timedelta(seconds=wait), tried=False)
+            return True
+        reached = self._route.shares_servers
+        try:
+            batch.begin(row)
+            outcome = self._route.send(
+                message.render(
+                    Person(row.id, person.recipient_id, person.email, person.mobile or "", person.fields, row.values)
+                )
+            )
+            reached = True
+        except RouteDown as error:
+            return self._rest(batch, row, error)
+        except (DeliveryError, ValueError):
+            # Of this recipient's data, which no server would take.
+            reached = True
+            outcome = _NOT_WRITTEN
+        finally:
+            self._gate.leave(row.domain, reached=reached)
+        self._troubles = 0
+        batch.note(row, outcome, self._options.retry)
+        return True
+
+    def _rest(self, batch: _Batch, row: Claimed, error: RouteDown) -> bool:
+        """Leave a server alone that could not be reached; with a relay, that is everything."""
+        if not self._route.shares_servers:
+            batch.note(row, Outcome("deferred", 0, str(error)), self._options.retry)
+            return True
+        batch.forget(row)
+        self._troubles += 1
+        pause = min(2.0 ** min(self._troubles, 6), 60.0)
+        self._rests_until = monotonic() + pause
+        log.warning("relay_unreachable", error=str(error), pause_seconds=pause)
+        return False
+
+    def _fail_all(self, batch: _Batch, reason: str) -> None:
+        log.error("message_not_sent", sending=batch.of.number, reason=reason)
+        for row in batch.claimed:
+            batch.begin(row)
+            batch.note(row, _NOT_WRITTEN, self._options.retry)
+        self._write(batch.of, batch.results)
+
+    def _write(self, of: ActiveSending, results: Results) -> None:
+        """Write results down, however long the database is away: nobody else knows them."""
+
+        def write() -> None:
+            with self._database.write() as connection:
+                record_results(connection, of, results)
+                record_answers(connection, of, results.failed, self._options.soft_bounce_limit)
+
+        while True:
+            try:
+                return retry_on_conflict(write)
+            except (DBAPIError, PoolTimeout) as error:
+                log.error("results_not_written", sending=of.number, error=type(error).__name__)
+                threading.Event().wait(_DATABASE_SECONDS)
+
+    def _adapt(self, seconds: float, rows: int) -> None:
+        """Make batches so large that each takes about the same time."""
+        if seconds < BATCH_SECONDS / 2 and rows == self._batch:
+            self._batch = min(self._batch * 2, LARGEST_BATCH)
+        elif seconds > BATCH_SECONDS * 2:
+            self._batch = max(self._batch // 2, 1)
+
+
+class _Batch:
+    """Claimed rows of one sending, and what has become of each."""
+
+    def __init__(self, database: Database, of: ActiveSending, claimed: Sequence[Claimed]) -> None:
+        self.of = of
+        self.claimed = claimed
+        self.results = Results()
+        self.is_active = True
+        self._database = database
+        self._open = {row.id: row for row in claimed}
+        self._begun: int | None = None
+        self._reachable: dict[int, Reachable] = {}
+        self._looked_at = float("-inf")
+
+    def look_up(self, row: Claimed) -> Reachable | None:
+        """Return a recipient as he is now; None when he is to get nothing, or nobody is."""
+        if monotonic() - self._looked_at > LOOK_SECONDS:
+            self._look()
+        person = self._reachable.get(row.id)
+        if person is None and self.is_active:
+            self.results.skipped.append(row.id)
+            self._end(row)
+        return person
+
+    def _look(self) -> None:
+        self._looked_at = monotonic()
+        with self._database.read() as connection:
+            found = find_reachable(connection, self.of, list(self._open))
+        self.is_active = found is not None
+        self._reachable = found or {}
+
+    def begin(self, row: Claimed) -> None:
+        """Note that from now on nobody knows whether the server has it."""
+        self._begun = row.id
+
+    def forget(self, row: Claimed) -> None:
+        """Note that it was not sent after all; it goes back with the rest."""
+        self._begun = None
+
+    def note(self, row: Claimed, outcome: Outcome, retry: timedelta) -> None:
+        """Note what a server said."""
+        if outcome.kind == "sent":
+            self.results.sent.append((row.id, row.recipient_id, self._reachable[row.id].email))
+        elif outcome.kind == "unknown" and self.of.mode == "at-most-once":
+            self.results.unknown.append(_failed(row, outcome))
+        elif outcome.kind == "refused" or datetime.now(UTC) - row.queued_at > retry:
+            self.results.failed.append(_failed(row, outcome))
+        else:
+            minutes = RETRY_MINUTES[min(row.attempts, len(RETRY_MINUTES)) - 1]
+            # So that those that failed together do not all come again together.
+            self.postpone(row, timedelta(minutes=minutes * random.uniform(0.9, 1.1)), code=outcome.name)  # noqa: S311
+        self._end(row)
+
+    def postpone(self, row: Claimed, delay: timedelta, *, code: str = "", tried: bool = True) -> None:
+        """Have it tried again later."""
+        self.results.postponed.append(Postponed(row.id, datetime.now(UTC) + delay, code, tried))
+        self._end(row)
+
+    def _end(self, row: Claimed) -> None:
+        self._open.pop(row.id, None)
+        self._begun = None
+
+    def give_back_rest(self) -> None:
+        """Give back what was not tried; one that something unforeseen happened to is treated as a crash's would be."""
+        begun = self._open.pop(self._begun, None) if self._begun is not None else None
+        if begun is not None:
+            outcome = Outcome("unknown")
+            self.note(begun, outcome, timedelta.max)
+        self.results.returned.extend(self._open)
+        self._open.clear()
+
+
+def _failed(row: Claimed, outcome: Outcome) -> Failed:
+    return Failed(row.id, row.recipient_id, row.address, outcome.name or "000", outcome)

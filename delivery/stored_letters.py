@@ -1,0 +1,103 @@
+"""Mails of the outbox that are a stored message of the account, instead of the texts of this program."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, select
+
+from audience.list_settings import read_settings
+from audience.lists import MailingList
+from audience.status_rules import Channel
+from db.tables import account, field, recipient
+from delivery.compiling import Person, compile_message
+from delivery.composition import load_message_content
+from delivery.dkim import DkimSigner
+from delivery.errors import UnknownMessage
+from delivery.letters import AUTOMATIC
+from delivery.message_context import MessageContent, MessageContext
+from delivery.messages import find_message
+from delivery.outbox import QueuedMail
+from delivery.sendings import Sender
+from delivery.vocabulary import Vocabulary
+
+NO_SENDING = 0
+"""Of a mail that is part of no sending: it has no tracked links."""
+
+
+def write_stored_letter(
+    connection: Connection,
+    mail: QueuedMail,
+    mailing: MailingList,
+    sender: str,
+    *,
+    vocabulary: Vocabulary,
+    public_url: str,
+    host: str,
+    dkim: DkimSigner | None,
+) -> bytes | None:
+    """Return a mail made of the stored message that it names; None when there is no such message.
+
+    Where the message has its special link to confirm, the mail has its own, which confirms all that it is about.
+
+    Args:
+        connection: reading.
+        mail: to a recipient.
+        mailing: the list whose settings it has.
+        sender: its address.
+        vocabulary: of the message.
+        public_url: under which readers of mails reach this server.
+        host: of the Message-ID.
+        dkim: signs it.
+
+    Raises:
+        InvalidMessage: it can never be sent.
+    """
+    try:
+        message = find_message(connection, mail.account_id, Channel.EMAIL, mail.message_number or 0)
+    except UnknownMessage:
+        return None
+    content = _put_in_link(load_message_content(connection, message), vocabulary, mail.link or "")
+    secret_key = connection.execute(select(account.c.secret_key).where(account.c.id == mail.account_id)).scalar_one()
+    fields = connection.execute(
+        select(field.c.number, field.c.name, field.c.default_value).where(field.c.account_id == mail.account_id)
+    ).all()
+    context = MessageContext(
+        account_id=mail.account_id,
+        account_number=mail.account_number,
+        secret_key=secret_key,
+        list_id=mailing.id,
+        list_name=mailing.name,
+        list_settings=read_settings(mailing.settings),
+        field_names={row.number: row.name for row in fields},
+        field_defaults={row.number: row.default_value for row in fields},
+        sending_id=NO_SENDING,
+        sender=Sender(email=sender, name=mail.sender.name),
+        public_url=public_url,
+        # The envelope is not made here.
+        bounce_domain="",
+        host=host,
+        vocabulary=vocabulary,
+        dkim=dkim,
+        bulk=False,
+        issued_at=datetime.now(UTC),
+    )
+    return AUTOMATIC + compile_message(content, context).render(_find_person(connection, mail)).content
+
+
+def _put_in_link(content: MessageContent, vocabulary: Vocabulary, link: str) -> MessageContent:
+    names = [re.escape(name) for name, kind in vocabulary.link_hosts.items() if kind == "confirm"]
+    if not link or not names:
+        return content
+    special = re.compile(rf"https?://\[(?:{'|'.join(names)})\]/?", re.IGNORECASE)
+    html, text = (special.sub(lambda _: link, part) for part in (content.html, content.text))
+    return replace(content, html=html, text=text)
+
+
+def _find_person(connection: Connection, mail: QueuedMail) -> Person:
+    query = select(recipient.c.mobile, recipient.c.fields).where(recipient.c.id == mail.recipient_id)
+    row = connection.execute(query).one()
+    # The mail's own number makes its Message-ID one that no other has.
+    return Person(mail.id, mail.recipient_id, mail.about, row.mobile, row.fields)
