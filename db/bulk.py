@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
-_BATCH = 1_000
+_MOST_VALUES = 30_000
+"""In one statement; SQLite takes 32,766 (its limit SQLITE_MAX_VARIABLE_NUMBER)."""
 
 
 def append_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
@@ -23,11 +24,25 @@ def append_rows(connection: Connection, table: Table, columns: Sequence[str], ro
     """
     if connection.dialect.name == "postgresql":
         return _copy(connection, table, columns, rows)
+    return _insert(connection, table, columns, rows)
+
+
+def _insert(connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+    """Insert many rows with each statement: SQLite's driver hands the interpreter over to other threads at each one."""
+    dialect = connection.dialect
+    processors = [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in columns]
+    names = ", ".join(f'"{table.c[name].name}"' for name in columns)
+    start = f'INSERT INTO "{table.name}" ({names}) VALUES '
+    place = f"({', '.join('?' * len(columns))})"
     count = 0
-    insert = table.insert()
     remaining = iter(rows)
-    while batch := [dict(zip(columns, row, strict=True)) for row in islice(remaining, _BATCH)]:
-        connection.execute(insert, batch)
+    while batch := list(islice(remaining, _MOST_VALUES // len(columns))):
+        values = tuple(
+            process(value) if process is not None else value
+            for row in batch
+            for process, value in zip(processors, row, strict=True)
+        )
+        connection.exec_driver_sql(start + ", ".join([place] * len(batch)), values)
         count += len(batch)
     return count
 

@@ -106,7 +106,7 @@ def _read(mail: Message) -> Report:
 
 # What makes parsers slow is cut off before they see it.
 
-_LONG_LINE = re.compile(rb"([^\r\n]{%d})[^\r\n]+" % _MAX_LINE)
+_LONG_LINE = re.compile(rb"^([^\n]{%d})[^\n]+" % _MAX_LINE, re.MULTILINE)
 _PART = re.compile(rb"^--", re.MULTILINE)
 _NESTING = re.compile(rb"multipart/|message/(rfc822|global)", re.IGNORECASE)
 _LINE = re.compile(rb"\n|\r")

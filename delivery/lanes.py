@@ -47,7 +47,7 @@ LOOK_SECONDS = 0.25
 """How old what is known of a recipient may be when he is sent something."""
 BATCH_SECONDS = 0.5
 """How long a batch should take: so much is in doubt when the process dies."""
-FIRST_BATCH = 20
+FIRST_BATCH = 50
 LARGEST_BATCH = 500
 KEPT_MESSAGES = 8
 RETRY_MINUTES = (1, 5, 15, 60, 180, 360)
@@ -249,7 +249,7 @@ class MailLane:
 
     def _adapt(self, seconds: float, rows: int) -> None:
         """Make batches so large that each takes about the same time."""
-        if seconds < BATCH_SECONDS / 2 and rows == self._batch:
+        if seconds < BATCH_SECONDS and rows == self._batch:
             self._batch = min(self._batch * 2, LARGEST_BATCH)
         elif seconds > BATCH_SECONDS * 2:
             self._batch = max(self._batch // 2, 1)

@@ -8,12 +8,28 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Integer, String, and_, bindparam, case, exists, func, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    String,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from audience.events import MailEvent, MailEventKind, append_mail_events
 from audience.lists import MailingList
 from audience.status_rules import Channel, Status
 from db.tables import delivery, recipient, sending, sending_stop, subscription
+from db.types import UtcDateTime
 from delivery.parcels import Outcome
 from delivery.sendings import NewSending, SendingKind, SendingMode
 
@@ -143,18 +159,55 @@ class Results:
     """Ids of those that nobody has tried to send."""
 
 
+def is_active(channel: Channel | BindParameter[int]) -> ColumnElement[bool]:
+    """Return the condition that a sending's queue is to be worked off now."""
+    stopped = exists().where(sending_stop.c.account_id == sending.c.account_id, sending_stop.c.channel == channel)
+    return and_(sending.c.state == "sending", sending.c.channel == channel, ~stopped)
+
+
+# Lanes ask these again and again, so the statements are made once.
+_ACTIVE = (
+    select(sending.c.id, sending.c.account_id, sending.c.list_id, sending.c.number, sending.c.mode)
+    .where(is_active(bindparam("channel", type_=Integer)), sending.c.kind == bindparam("kind"))
+    .order_by(sending.c.position, sending.c.id)
+)
+_OPEN = and_(delivery.c.sending_id == bindparam("of_sending"), delivery.c.state == int(DeliveryState.WAITING))
+_NEXT = (
+    select(delivery.c.id)
+    .where(_OPEN, delivery.c.due_at <= bindparam("now", type_=UtcDateTime))
+    .order_by(delivery.c.due_at, delivery.c.id)
+    .limit(bindparam("limit", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_NEXT_ELSEWHERE = _NEXT.where(delivery.c.domain.not_in(bindparam("closed", expanding=True)))
+
+
+def _claiming(next_ids: Select[int]) -> ReturningUpdate[Any]:
+    made_at = select(sending.c.created_at).where(sending.c.id == bindparam("of_sending")).scalar_subquery()
+    return (
+        delivery.update()
+        .where(delivery.c.id.in_(next_ids.scalar_subquery()))
+        .values(state=int(DeliveryState.ON_ITS_WAY), owner=bindparam("claimant"), attempts=delivery.c.attempts + 1)
+        .returning(
+            delivery.c.id,
+            delivery.c.recipient_id,
+            delivery.c.address,
+            delivery.c.domain,
+            delivery.c.attempts,
+            made_at,
+            delivery.c["values"],
+            delivery.c.text,
+        )
+    )
+
+
+_CLAIM = _claiming(_NEXT)
+_CLAIM_ELSEWHERE = _claiming(_NEXT_ELSEWHERE)
+
+
 def active_sendings(connection: Connection, channel: Channel, kind: SendingKind) -> list[ActiveSending]:
     """Return the sendings of a channel whose queues are to be worked off now, in their accounts' order."""
-    columns = sending.c
-    query = select(columns.id, columns.account_id, columns.list_id, columns.number, columns.mode)
-    query = query.where(is_active(channel), columns.kind == kind).order_by(columns.position, columns.id)
-    return [ActiveSending(*row) for row in connection.execute(query)]
-
-
-def is_active(channel: Channel) -> ColumnElement[bool]:
-    """Return the condition that a sending's queue is to be worked off now."""
-    stopped = exists().where(sending_stop.c.account_id == sending.c.account_id, sending_stop.c.channel == int(channel))
-    return and_(sending.c.state == "sending", sending.c.channel == int(channel), ~stopped)
+    return [ActiveSending(*row) for row in connection.execute(_ACTIVE, {"channel": int(channel), "kind": kind})]
 
 
 def claim_batch(
@@ -169,27 +222,12 @@ def claim_batch(
         limit: most rows.
         without_domains: whose servers are not to be troubled now.
     """
-    waiting = [delivery.c.sending_id == of.id, delivery.c.state == int(DeliveryState.WAITING)]
-    waiting.append(delivery.c.due_at <= datetime.now(UTC))
-    if without_domains:
-        waiting.append(delivery.c.domain.not_in(without_domains))
-    next_ids = select(delivery.c.id).where(*waiting).order_by(delivery.c.due_at, delivery.c.id).limit(limit)
-    claim = (
-        delivery.update()
-        .where(delivery.c.id.in_(next_ids.with_for_update(skip_locked=True).scalar_subquery()))
-        .values(state=int(DeliveryState.ON_ITS_WAY), owner=owner, attempts=delivery.c.attempts + 1)
-        .returning(
-            delivery.c.id,
-            delivery.c.recipient_id,
-            delivery.c.address,
-            delivery.c.domain,
-            delivery.c.attempts,
-            select(sending.c.created_at).where(sending.c.id == of.id).scalar_subquery(),
-            delivery.c["values"],
-            delivery.c.text,
-        )
-    )
-    return sorted(Claimed(*row) for row in connection.execute(claim))
+    values: dict[str, Any] = {"of_sending": of.id, "now": datetime.now(UTC), "limit": limit, "claimant": owner}
+    if not without_domains:
+        rows = connection.execute(_CLAIM, values)
+    else:
+        rows = connection.execute(_CLAIM_ELSEWHERE, values | {"closed": list(without_domains)})
+    return sorted(Claimed(*row) for row in rows)
 
 
 def find_reachable(connection: Connection, of: ActiveSending, ids: Sequence[int]) -> dict[int, Reachable] | None:
@@ -237,9 +275,13 @@ def record_results(connection: Connection, of: ActiveSending, results: Results) 
         results: of rows that this owner has claimed.
     """
     now = datetime.now(UTC)
-    _set_state(connection, [row[0] for row in results.sent], DeliveryState.SENT, sent_at=now, code="250")
-    _set_state(connection, results.skipped, DeliveryState.SKIPPED)
-    _set_state(connection, results.returned, DeliveryState.WAITING, attempts=delivery.c.attempts - 1)
+    for change, ids in (
+        (_SENT, [row[0] for row in results.sent]),
+        (_SKIP, results.skipped),
+        (_RETURN, results.returned),
+    ):
+        if ids:
+            connection.execute(change, {"ids": ids, "now": now} if change is _SENT else {"ids": ids})
     for state, rows in ((DeliveryState.FAILED, results.failed), (DeliveryState.UNKNOWN, results.unknown)):
         if rows:
             connection.execute(_FAIL, [{"row": row.id, "to_state": int(state), "to_code": row.code} for row in rows])
@@ -271,10 +313,18 @@ _POSTPONE = (
 )
 
 
-def _set_state(connection: Connection, ids: Sequence[int], state: DeliveryState, **values: Any) -> None:
-    if ids:
-        changed = delivery.update().where(delivery.c.id.in_(bindparam("ids", expanding=True)))
-        connection.execute(changed.values(state=int(state), owner=None, **values), {"ids": ids})
+_ONES = delivery.c.id.in_(bindparam("ids", expanding=True))
+_SENT = (
+    delivery.update()
+    .where(_ONES)
+    .values(state=int(DeliveryState.SENT), owner=None, code="250", sent_at=bindparam("now", type_=UtcDateTime))
+)
+_SKIP = delivery.update().where(_ONES).values(state=int(DeliveryState.SKIPPED), owner=None)
+_RETURN = (
+    delivery.update()
+    .where(_ONES)
+    .values(state=int(DeliveryState.WAITING), owner=None, attempts=delivery.c.attempts - 1)
+)
 
 
 def _count(connection: Connection, of: ActiveSending, results: Results) -> None:

@@ -20,15 +20,10 @@ def test_folders_and_users_are_made_listed_and_taken_away(installation: Installa
     )
     both = ("--engines", "massive,transactional", "--smtp-user", "s1_1", "--quiet-seconds", "5")
     assert run("feed", "enable", "1", "import_zip", *both) == "Files in import_zip of account 1 are sent.\n"
-    assert "'import_pdf' is none of import_zip and import_sms" in run("feed", "enable", "1", "import_pdf")
-    assert "--engines is massive" in run("feed", "enable", "1", "import_zip", "--engines", "fast")
-    assert run("feed", "disable", "1", "import_sms") == "listbridge: Account 1 takes nothing in from 'import_sms'.\n"
     row = {"folder": "import_zip", "kind": "parcel", "engines": "massive,transactional", "smtp_user": "s1_1"}
     row |= {"enabled": True, "quiet_seconds": 5.0}
     assert json.loads(run("feed", "list", "1", "--json")) == [row]
     assert run("feed", "disable", "1", "import_zip").startswith("Nothing is taken in")
-    assert not json.loads(run("feed", "list", "1", "--json"))[0]["enabled"]
     assert run("smtp-user", "set-password", "s1_1", "--password", "y") == "New password for SMTP user s1_1.\n"
     assert [user["name"] for user in json.loads(run("smtp-user", "list", "--json"))] == ["s1_1"]
     assert run("smtp-user", "remove", "s1_1") == "SMTP user s1_1 removed.\n"
-    assert run("smtp-user", "remove", "s1_1") == "listbridge: There is no SMTP user s1_1.\n"

@@ -11,18 +11,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from drop_folders import DropFolders, open_drop_folders, work_off
 from parcel_maker import make_parcel, make_sms
-from sending_office import SendingOffice, open_sending_office
 from sqlalchemy import event
 
 from audience.smtp_users import add_smtp_user
 from audience.status_rules import Channel
 from db.engine import Database
-from db.leases import name_owner
 from delivery.messages import add_message, find_message
 from delivery.sending_requests import request_sending
 from delivery.sendings import Target
-from jobs.imports import run_next_import
 from jobs.sending_queue import SendingFileRequest, enqueue_sending_file
 from jobs.storage import Storage
 from services.mailup.csv_columns import COLUMN_NAMES
@@ -33,19 +31,19 @@ STRIDE = 41
 _fork = multiprocessing.get_context("fork")
 
 
-def drop_massive(office: SendingOffice, number: int) -> None:
+def drop_massive(office: DropFolders, number: int) -> None:
     office.drop(make_parcel(Notes=f"{number}"), f"{number}.zip")
 
 
-def drop_transactional(office: SendingOffice, number: int) -> None:
+def drop_transactional(office: DropFolders, number: int) -> None:
     office.drop(make_parcel(Notes=f"{number}", SendType="transactional"), f"{number}.zip")
 
 
-def drop_sms(office: SendingOffice, number: int) -> None:
+def drop_sms(office: DropFolders, number: int) -> None:
     office.drop(make_sms(row7=f"C{number}"), f"{number}.csv", "import_sms")
 
 
-def order_recipients(office: SendingOffice, number: int) -> None:
+def order_recipients(office: DropFolders, number: int) -> None:
     """Do what SendMessageNL does while its caller waits."""
     key = f"{number:032}"
     (office.storage.imports / key).write_bytes(b"111;1\nann@example.com;Ann\nbob@example.com;Bob\n")
@@ -66,10 +64,7 @@ def order_recipients(office: SendingOffice, number: int) -> None:
 
 def work_and_die(url: str, storage: Storage, statement: int) -> None:
     """Do what waits as a worker does, up to a statement; the body of the process that dies."""
-    database, owner, left = Database(url), name_owner(), [statement]
-    office = SendingOffice.__new__(SendingOffice)
-    object.__setattr__(office, "database", database)
-    object.__setattr__(office, "storage", storage)
+    database, left = Database(url), [statement]
 
     def die_at_last(*_arguments: Any) -> None:
         left[0] -= 1
@@ -78,8 +73,7 @@ def work_and_die(url: str, storage: Storage, statement: int) -> None:
 
     event.listen(database.engine, "before_cursor_execute", die_at_last)
     event.listen(database._alone, "before_cursor_execute", die_at_last)
-    while office.step(owner) or run_next_import(database, storage, owner):
-        pass
+    work_off(database, storage)
     os._exit(0)
 
 
@@ -94,10 +88,10 @@ def work_and_die(url: str, storage: Storage, statement: int) -> None:
 )
 @pytest.mark.parametrize("drop", [drop_massive, drop_transactional, drop_sms, order_recipients])
 def test_a_file_sends_once_wherever_a_worker_dies(
-    database_url: str, storage: Storage, drop: Callable[[SendingOffice, int], None], stride: int
+    database_url: str, storage: Storage, drop: Callable[[DropFolders, int], None], stride: int
 ) -> None:
     database = Database(database_url)
-    office = open_sending_office(database, storage)
+    office = open_drop_folders(database, storage)
     with database.write() as connection:
         add_smtp_user(connection, office.account.id, "s1", "pass")
         add_message(connection, office.mailing, Channel.EMAIL, subject="News", html="x")
@@ -119,7 +113,7 @@ def test_a_file_sends_once_wherever_a_worker_dies(
     database.close()
 
 
-def check_each_once(office: SendingOffice, files: int) -> None:
+def check_each_once(office: DropFolders, files: int) -> None:
     """See that each of some files ended well and made one sending, with its people in it once."""
     runs, sendings = office.runs(), office.sendings()
     assert [(run.state, run.error_code) for run in runs] == [("completed", None)] * files

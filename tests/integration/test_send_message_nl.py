@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from drop_folders import CONTACT, DropFolders, open_drop_folders
 from keyed_calls import SEND, Keyed
-from sending_office import CONTACT, SendingOffice, open_sending_office
 from sqlalchemy import update
 from web_server import serve
 
@@ -31,7 +31,7 @@ PAST, FUTURE = "2001-01-01T00:00:00", "2099-07-01T10:00:00"
 class Caller:
     """Calls the operation, with what it needs unless told otherwise."""
 
-    def __init__(self, office: SendingOffice, keyed: Keyed) -> None:
+    def __init__(self, office: DropFolders, keyed: Keyed) -> None:
         self.office = office
         self._keyed = keyed
         self.key = keyed.log_in()
@@ -62,7 +62,7 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
     migrate(database)
     storage = Storage(folder / "data", reserve=0)
     storage.prepare()
-    office = open_sending_office(database, storage)
+    office = open_drop_folders(database, storage)
     with database.write() as connection:
         add_message(connection, office.mailing, Channel.EMAIL, subject="News", html="<p>[nome]</p>")
         other = add_list(connection, office.account.id, "Without sender")

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import sftp_doors
+from drop_folders import CONTACT, DropFolders, open_drop_folders
 from ftp_doors import Office, begin, close_quietly, reset, store, wait_until
 from parcel_maker import SMS_TABLE, make_parcel, make_sms
 from rendered_mail import ADA, render
-from sending_office import CONTACT, SendingOffice, open_sending_office
 
 from audience.accounts import add_account
 from audience.list_changes import change_list
@@ -28,7 +28,7 @@ from delivery.messages import add_message
 from jobs.feeds import all_feeds_of, feeds_of
 from jobs.housekeeping import keep_house
 from jobs.missing_files import tell_missing
-from jobs.sending_folders import disable_folder
+from jobs.sending_folders import NoSendingFolder, SendingFolder, disable_folder, enable_folder, folders_of
 from jobs.storage import Storage
 
 PEOPLE = {"ann@example.com": {"1": "Ann", "2": "Abel"}, "bob@example.com": {"1": "Bob", "2": "Baker"}}
@@ -36,17 +36,17 @@ ROWS = b"111;1;Code\nann@example.com;Ann;A1\nann@example.com;Ann;A2\nbob@example
 
 
 @pytest.fixture
-def office(database: Database, storage: Storage) -> SendingOffice:
-    return open_sending_office(database, storage)
+def office(database: Database, storage: Storage) -> DropFolders:
+    return open_drop_folders(database, storage)
 
 
-def one(office: SendingOffice) -> Any:
+def one(office: DropFolders) -> Any:
     """Return the only sending."""
     (row,) = office.sendings()
     return row
 
 
-def members(office: SendingOffice) -> dict[str, int]:
+def members(office: DropFolders) -> dict[str, int]:
     """Return how many people are in each group, by its name."""
     names = {row.id: row.name for row in office.rows(list_group)}
     counts = dict.fromkeys(names.values(), 0)
@@ -56,7 +56,7 @@ def members(office: SendingOffice) -> dict[str, int]:
     return counts
 
 
-def test_massive_parcel(office: SendingOffice) -> None:
+def test_massive_parcel(office: DropFolders) -> None:
     files = {"Attachments/terms.pdf": b"%PDF", "Markup.htm": b'<img src="Logo.png">[nome]', "logo.png": b"image"}
     settings = {"Attachments": "true", "ScheduleDateTime": "2099-11-04T11:20:00.000", "NotifyEmail": "boss@example.com"}
     office.drop(make_parcel(files, **settings))
@@ -86,7 +86,7 @@ def test_massive_parcel(office: SendingOffice) -> None:
     assert not (office.home / "import_zip/parcel.zip").exists()
 
 
-def test_transactional_parcel_keeps_nobodys_data(office: SendingOffice) -> None:
+def test_transactional_parcel_keeps_nobodys_data(office: DropFolders) -> None:
     values = {"SendType": "transactional", "KeepDuplicates": "true", "AggregationCode": "orders", "Username": "s1_1"}
     with office.database.write() as connection:
         add_smtp_user(connection, office.account.id, "s1_1", "pass")
@@ -107,7 +107,7 @@ def test_transactional_parcel_keeps_nobodys_data(office: SendingOffice) -> None:
     assert office.run().counters["refused"] == 1
 
 
-def test_transactional_parcel_without_duplicates(office: SendingOffice) -> None:
+def test_transactional_parcel_without_duplicates(office: DropFolders) -> None:
     office.enable(smtp_user="", engines=("transactional",))
     with office.database.write() as connection:
         add_smtp_user(connection, office.account.id, "s1_1", "pass")
@@ -120,7 +120,7 @@ def test_transactional_parcel_without_duplicates(office: SendingOffice) -> None:
 
 @pytest.mark.parametrize("clone", ["false", "true"])
 @pytest.mark.parametrize("engine", ["massive", "transactional"])
-def test_sending_a_message_that_exists(office: SendingOffice, engine: str, clone: str) -> None:
+def test_sending_a_message_that_exists(office: DropFolders, engine: str, clone: str) -> None:
     with office.database.write() as connection:
         add_message(connection, office.mailing, Channel.EMAIL, subject="Old", html="<p>Old</p>")
         add_smtp_user(connection, office.account.id, "s1_1", "pass")
@@ -134,7 +134,7 @@ def test_sending_a_message_that_exists(office: SendingOffice, engine: str, clone
     assert one(office).state == "scheduled"
 
 
-def test_saving_makes_a_message_alone(office: SendingOffice) -> None:
+def test_saving_makes_a_message_alone(office: DropFolders) -> None:
     office.drop(make_parcel(leave_out="Recipients.csv", ActionType="save"))
     office.work_off()
     assert [row.subject for row in office.messages()] == ["News [1]"]
@@ -165,7 +165,7 @@ REFUSED: list[tuple[str, bytes, str, str]] = [
 
 def test_refusals_and_their_notices(sqlite_url: str, storage: Storage) -> None:
     database = Database(sqlite_url)
-    office = open_sending_office(database, storage)
+    office = open_drop_folders(database, storage)
     for place, (name, content, code, text) in enumerate(REFUSED):
         office.drop(content, f"{name}.zip")
         office.work_off()
@@ -184,7 +184,7 @@ def test_refusals_and_their_notices(sqlite_url: str, storage: Storage) -> None:
     database.close()
 
 
-def test_an_engine_that_is_not_enabled(office: SendingOffice) -> None:
+def test_an_engine_that_is_not_enabled(office: DropFolders) -> None:
     office.enable(engines=("transactional",))
     office.drop(make_parcel())
     office.work_off()
@@ -192,7 +192,7 @@ def test_an_engine_that_is_not_enabled(office: SendingOffice) -> None:
     assert office.messages() == office.sendings() == []
 
 
-def test_lists_and_messages_of_others_are_unknown(office: SendingOffice) -> None:
+def test_lists_and_messages_of_others_are_unknown(office: DropFolders) -> None:
     with office.database.write() as connection:
         other = add_account(connection, 2, password="secret")
         add_list(connection, other.id, "First")
@@ -210,7 +210,7 @@ def test_lists_and_messages_of_others_are_unknown(office: SendingOffice) -> None
         assert office.run().error_code == code
 
 
-def test_the_same_content_is_sent_once(office: SendingOffice) -> None:
+def test_the_same_content_is_sent_once(office: DropFolders) -> None:
     office.drop(make_parcel())
     office.drop(make_parcel(), "again.zip")
     office.work_off()
@@ -220,7 +220,7 @@ def test_the_same_content_is_sent_once(office: SendingOffice) -> None:
     assert office.outcome() == {"processed": ["again.zip", "parcel.zip"], "failed": []}
 
 
-def test_what_failed_may_come_again(office: SendingOffice) -> None:
+def test_what_failed_may_come_again(office: DropFolders) -> None:
     content = make_parcel(ListId="2")
     office.drop(content)
     office.work_off()
@@ -234,7 +234,7 @@ def test_what_failed_may_come_again(office: SendingOffice) -> None:
 # Text messages
 
 
-def test_text_messages(office: SendingOffice) -> None:
+def test_text_messages(office: DropFolders) -> None:
     office.drop(make_sms(), "sms.csv", "import_sms")
     office.work_off()
     sent, (written,) = one(office), office.messages()
@@ -263,7 +263,7 @@ def test_text_messages(office: SendingOffice) -> None:
     ],
 )
 def test_orders_of_text_messages(
-    office: SendingOffice, rows: dict[str, str], state: str, start_at: datetime | None, name: str
+    office: DropFolders, rows: dict[str, str], state: str, start_at: datetime | None, name: str
 ) -> None:
     office.drop(make_sms(**rows), "sms.csv", "import_sms")
     office.work_off()
@@ -272,7 +272,7 @@ def test_orders_of_text_messages(
     assert len(office.deliveries()) == 2
 
 
-def test_one_code_is_sent_once(office: SendingOffice) -> None:
+def test_one_code_is_sent_once(office: DropFolders) -> None:
     office.drop(make_sms(), "one.csv", "import_sms")
     office.drop(make_sms(row6="Other"), "two.csv", "import_sms")
     office.drop(make_sms(row7="C2", row5="7"), "three.csv", "import_sms")
@@ -288,7 +288,7 @@ def test_one_code_is_sent_once(office: SendingOffice) -> None:
     assert len(office.sendings()) == 2
 
 
-def test_text_messages_for_one_person_and_for_nobody(office: SendingOffice) -> None:
+def test_text_messages_for_one_person_and_for_nobody(office: DropFolders) -> None:
     rows = ("+393331234567;One;;", "+393331234567;Two;;1", "number;Three;;", "+393331234569;;;", "+393331234569;漢字;;")
     table = "\n".join(("M;T;A;UNICODE", *rows, ""))
     office.drop(make_sms(table=table, row1="+393330000000"), "sms.csv", "import_sms")
@@ -309,7 +309,7 @@ def test_text_messages_for_one_person_and_for_nobody(office: SendingOffice) -> N
         (make_sms(table=SMS_TABLE + "1;2\n"), "columns"),
     ],
 )
-def test_text_messages_that_are_refused(office: SendingOffice, content: bytes, code: str) -> None:
+def test_text_messages_that_are_refused(office: DropFolders, content: bytes, code: str) -> None:
     office.drop(content, "sms.csv", "import_sms")
     office.work_off()
     assert (office.run().state, office.run().error_code) == ("failed", code)
@@ -327,11 +327,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
         yield office
 
 
-def serving(office: Office, **values: Any) -> SendingOffice:
+def serving(office: Office, **values: Any) -> DropFolders:
     """Let the served account's folders send."""
     with office.database.read() as connection:
         mailing = load_list(connection, 1)
-    found = SendingOffice(office.database, office.storage, office.account(), mailing)
+    found = DropFolders(office.database, office.storage, office.account(), mailing)
     with office.database.write() as connection:
         change_list(connection, mailing, {"sender_email": "list@example.com"})
         set_contact(connection, found.account.id, CONTACT)
@@ -411,7 +411,7 @@ def test_a_disabled_folder_takes_nothing_in(served: Office) -> None:
 
 def test_the_rest_of_the_server_knows_no_such_import(sqlite_url: str, storage: Storage) -> None:
     database = Database(sqlite_url)
-    office = open_sending_office(database, storage)
+    office = open_drop_folders(database, storage)
     with database.read() as connection:
         assert [found.folder for found in feeds_of(connection, office.account.id)] == ["import/1"]
         assert {found.kind for found in all_feeds_of(connection, office.account.id)} == {"import", "parcel", "sms"}
@@ -428,3 +428,20 @@ def test_what_a_row_brings_goes_before_what_is_stored() -> None:
     person = ADA._replace(values={"field:1": "Ann", "nome": "Ann", "Code": "A1"})
     rendered = render(text="[campo1] [nome] [code] [campo2] a[1]", person=person)
     assert rendered.text == "Ann Ann A1 Lovelace a[1]"
+
+
+def test_folders_that_cannot_be(office: DropFolders) -> None:
+    with office.database.write() as connection, pytest.raises(NoSendingFolder, match="import_pdf"):
+        enable_folder(connection, office.storage, office.account, "import_pdf", SendingFolder())
+    with pytest.raises(NoSendingFolder, match="engine"):
+        office.enable(engines=())
+    with office.database.write() as connection:
+        disable_folder(connection, office.account, "import_sms")
+    with office.database.write() as connection, pytest.raises(NoSendingFolder, match="takes nothing in"):
+        disable_folder(connection, office.account, "import_sms")
+    with office.database.read() as connection:
+        found = folders_of(connection, office.account.id)
+    assert [(folder.folder, folder.settings.enabled) for folder in found] == [
+        ("import_sms", False),
+        ("import_zip", True),
+    ]

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audience.status_rules import (
+    BOUNCE,
+    COMPLAIN,
     KEEP,
     REQUEST_CONFIRMATION,
     SUBSCRIBE,
@@ -44,7 +46,9 @@ TABLE = [
     ((T, T, T, T), (U, U, U, U, B)),
 ]
 RULES = [ImportRule(*flags) for flags in itertools.product((F, T), repeat=4)]
-TRANSITIONS = st.sampled_from([KEEP, SUBSCRIBE, REQUEST_CONFIRMATION, UNSUBSCRIBE, *(r.transition() for r in RULES)])
+TRANSITIONS = st.sampled_from(
+    [KEEP, SUBSCRIBE, REQUEST_CONFIRMATION, UNSUBSCRIBE, BOUNCE, COMPLAIN, *(r.transition() for r in RULES)]
+)
 
 
 @pytest.mark.parametrize(("flags", "outcome"), TABLE)
@@ -90,3 +94,14 @@ def test_only_resubscribe_brings_back_who_left(rule: ImportRule, state: State) -
 )
 def test_sees_bounces_and_complaints_as_blocked(status: int | None, reason: int | None, state: State) -> None:
     assert state_of(status, reason) == state
+
+
+def test_servers_and_complaints_only_end_subscriptions() -> None:
+    for transition in (BOUNCE, COMPLAIN):
+        assert [transition[state] for state in (State.NONE, State.SUBSCRIBED, State.PENDING, State.BLOCKED)] == [
+            State.NONE,
+            State.BLOCKED,
+            State.BLOCKED,
+            State.BLOCKED,
+        ]
+    assert (BOUNCE.unsubscribed, COMPLAIN.unsubscribed) == (State.UNSUBSCRIBED, State.BLOCKED)
