@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -24,7 +24,7 @@ from delivery.answers import record_answers
 from delivery.compiling import CompiledMessage, Person
 from delivery.domain_gate import DomainGate
 from delivery.errors import DeliveryError
-from delivery.parcels import Outcome
+from delivery.parcels import NOT_WRITTEN, Outcome, Parcel
 from delivery.queue import (
     ActiveSending,
     Claimed,
@@ -54,10 +54,6 @@ RETRY_MINUTES = (1, 5, 15, 60, 180, 360)
 """After the first, second, … try; then as after the last."""
 _DATABASE_SECONDS = 1.0
 """Between two tries to write results down."""
-
-
-# No server has said it, so it says nothing about the address.
-_NOT_WRITTEN = Outcome("refused", 0, "The mail cannot be written.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,62 +170,65 @@ class MailLane:
             self._fail_all(batch, str(error))
             return
         try:
-            for row in claimed:
-                if stop.is_set() or not self._bring_one(batch, message, row):
-                    break
+            self._bring_all(batch, message, stop)
         finally:
             # Also when something unforeseen happened to one of them: what became of the others must not be lost.
             batch.give_back_rest()
             self._write(of, batch.results)
         self._adapt(monotonic() - began, len(claimed))
 
-    def _bring_one(self, batch: _Batch, message: CompiledMessage, row: Claimed) -> bool:
-        """Send to one recipient; False when nothing more of the batch can be sent now."""
-        person = batch.look_up(row)
-        if person is None:
-            return batch.is_active
-        wait = self._gate.enter(row.domain)
-        if wait:
-            batch.postpone(row, timedelta(seconds=wait), tried=False)
-            return True
-        reached = self._route.shares_servers
+    def _bring_all(self, batch: _Batch, message: CompiledMessage, stop: threading.Event) -> None:
+        parcels = self._write_parcels(batch, message, stop)
         try:
-            batch.begin(row)
-            outcome = self._route.send(
-                message.render(
+            for outcome in self._route.bring(parcels):
+                row = batch.note_first(outcome, self._options.retry)
+                self._gate.leave(row.domain, reached=outcome.reached)
+                self._troubles = 0
+        except RouteDown as error:
+            # The server has not taken those that have no outcome.
+            for row in batch.forget_begun():
+                self._gate.leave(row.domain, reached=True)
+            self._rest(error)
+        finally:
+            parcels.close()
+
+    def _write_parcels(
+        self, batch: _Batch, message: CompiledMessage, stop: threading.Event
+    ) -> Generator[Parcel, None, None]:
+        """Yield the mails of a batch, each for somebody who is to get it as far as is known at this moment."""
+        for row in batch.claimed:
+            person = batch.look_up(row) if not stop.is_set() else None
+            if person is None:
+                if stop.is_set() or not batch.is_active:
+                    return
+                continue
+            wait = self._gate.enter(row.domain)
+            if wait:
+                batch.postpone(row, timedelta(seconds=wait), tried=False)
+                continue
+            try:
+                parcel = message.render(
                     Person(row.id, person.recipient_id, person.email, person.mobile or "", person.fields, row.values)
                 )
-            )
-            reached = True
-        except RouteDown as error:
-            return self._rest(batch, row, error)
-        except (DeliveryError, ValueError):
-            # Of this recipient's data, which no server would take.
-            reached = True
-            outcome = _NOT_WRITTEN
-        finally:
-            self._gate.leave(row.domain, reached=reached)
-        self._troubles = 0
-        batch.note(row, outcome, self._options.retry)
-        return True
+            except (DeliveryError, ValueError):
+                # Because of this recipient's data, which no server would take.
+                self._gate.leave(row.domain, reached=True)
+                batch.note(row, NOT_WRITTEN, self._options.retry)
+                continue
+            batch.begin(row, person.email)
+            yield parcel
 
-    def _rest(self, batch: _Batch, row: Claimed, error: RouteDown) -> bool:
-        """Leave a server alone that could not be reached; with a relay, that is everything."""
-        if not self._route.shares_servers:
-            batch.note(row, Outcome("deferred", 0, str(error)), self._options.retry)
-            return True
-        batch.forget(row)
+    def _rest(self, error: RouteDown) -> None:
+        """Leave the server alone for a while, except after the first break: some end each session after a time."""
         self._troubles += 1
-        pause = min(2.0 ** min(self._troubles, 6), 60.0)
+        pause = min(2.0 ** min(self._troubles, 7) - 2, 60.0)
         self._rests_until = monotonic() + pause
         log.warning("relay_unreachable", error=str(error), pause_seconds=pause)
-        return False
 
     def _fail_all(self, batch: _Batch, reason: str) -> None:
         log.error("message_not_sent", sending=batch.of.number, reason=reason)
         for row in batch.claimed:
-            batch.begin(row)
-            batch.note(row, _NOT_WRITTEN, self._options.retry)
+            batch.note(row, NOT_WRITTEN, self._options.retry)
         self._write(batch.of, batch.results)
 
     def _write(self, of: ActiveSending, results: Results) -> None:
@@ -265,7 +264,10 @@ class _Batch:
         self.is_active = True
         self._database = database
         self._open = {row.id: row for row in claimed}
-        self._begun: int | None = None
+        self._emails: dict[int, str] = {}
+        """Where mails went, by row: somebody may have another address by now than in the queue."""
+        self._begun: deque[Claimed] = deque()
+        """Those whose mails were given to a session and have no outcome yet."""
         self._reachable: dict[int, Reachable] = {}
         self._looked_at = float("-inf")
 
@@ -286,18 +288,29 @@ class _Batch:
         self.is_active = found is not None
         self._reachable = found or {}
 
-    def begin(self, row: Claimed) -> None:
-        """Note that from now on nobody knows whether the server has it."""
-        self._begun = row.id
+    def begin(self, row: Claimed, email: str) -> None:
+        """Note that from now on nobody knows whether a server has it."""
+        self._emails[row.id] = email
+        self._begun.append(row)
 
-    def forget(self, row: Claimed) -> None:
-        """Note that it was not sent after all; it goes back with the rest."""
-        self._begun = None
+    def note_first(self, outcome: Outcome, retry: timedelta) -> Claimed:
+        """Note what became of the first that was begun, since outcomes come in order; return it."""
+        row = self._begun[0]
+        # In doubt until this is noted, whatever happens.
+        self.note(row, outcome, retry)
+        self._begun.popleft()
+        return row
+
+    def forget_begun(self) -> list[Claimed]:
+        """Note that no server has taken those without an outcome; they go back with the rest."""
+        rows = list(self._begun)
+        self._begun.clear()
+        return rows
 
     def note(self, row: Claimed, outcome: Outcome, retry: timedelta) -> None:
         """Note what a server said."""
         if outcome.kind == "sent":
-            self.results.sent.append((row.id, row.recipient_id, self._reachable[row.id].email))
+            self.results.sent.append((row.id, row.recipient_id, self._emails[row.id]))
         elif outcome.kind == "unknown" and self.of.mode == "at-most-once":
             self.results.unknown.append(_failed(row, outcome))
         elif outcome.kind == "refused" or datetime.now(UTC) - row.queued_at > retry:
@@ -315,14 +328,11 @@ class _Batch:
 
     def _end(self, row: Claimed) -> None:
         self._open.pop(row.id, None)
-        self._begun = None
 
     def give_back_rest(self) -> None:
-        """Give back what was not tried; one that something unforeseen happened to is treated as a crash's would be."""
-        begun = self._open.pop(self._begun, None) if self._begun is not None else None
-        if begun is not None:
-            outcome = Outcome("unknown")
-            self.note(begun, outcome, timedelta.max)
+        """Give back what was not tried; those that something unforeseen happened to are treated as after a crash."""
+        for row in self.forget_begun():
+            self.note(row, Outcome("unknown"), timedelta.max)
         self.results.returned.extend(self._open)
         self._open.clear()
 

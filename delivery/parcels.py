@@ -30,6 +30,8 @@ class Outcome:
     """Of the answer, one line, cut."""
     about_sender: bool = False
     """Whether the server does not want the sender, which says nothing about the recipient."""
+    reached: bool = True
+    """Whether any server was."""
 
     @property
     def name(self) -> str:
@@ -37,3 +39,7 @@ class Outcome:
         first = self.text.split(" ", 1)[0]
         enhanced = f" {first}" if first.count(".") == 2 and first.replace(".", "").isdigit() else ""
         return f"{self.code}{enhanced}" if self.code else ""
+
+
+NOT_WRITTEN = Outcome("refused", 0, "The mail cannot be written.")
+"""No server has said it, so it says nothing about the address."""

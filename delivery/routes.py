@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from delivery.mail_servers import LookUpFailed, MailServers, NoMailServers
@@ -14,6 +14,8 @@ from delivery.smtp import RouteDown, Security, SmtpOptions, SmtpSession
 
 IDLE_SECONDS = 20.0
 """After which a connection is not used again: servers close those that stand still."""
+TRUSTED_SECONDS = 1.0
+"""For which nobody asks whether a connection is still there."""
 PARCELS_A_SESSION = 1_000
 SMTP_PORT = 25
 
@@ -31,7 +33,16 @@ class MailRoute(Protocol):
 
         Raises:
             RouteDown: the server cannot be reached or is not willing now; the parcel was not taken.
-            ValueError: it is not fit for a mail server.
+        """
+        ...
+
+    def bring(self, parcels: Iterator[Parcel]) -> Iterator[Outcome]:
+        """Hand over parcels one after the other; yield what becomes of each, in their order.
+
+        The parcels may be asked for one ahead. One without an outcome was not taken.
+
+        Raises:
+            RouteDown: the one server of all domains cannot be reached, or is not willing now.
         """
         ...
 
@@ -71,23 +82,35 @@ class SessionPool:
         session = self._take(key)
         if session is not None:
             try:
-                return self._send(key, session, parcel)
+                return self._bring_one(key, session, parcel)
             except RouteDown:
-                pass  # It stood still for too long, perhaps: a new one tells.
-        return self._send(key, connect(), parcel)
+                pass  # The server may take only so many in one session: a new one tells.
+        return self._bring_one(key, connect(), parcel)
 
-    def _send(self, key: str, session: SmtpSession, parcel: Parcel) -> Outcome:
+    def bring(self, key: str, parcels: Iterator[Parcel], connect: Callable[[], SmtpSession]) -> Iterator[Outcome]:
+        """Send through one session; see `MailRoute.bring`."""
+        session = self._take(key)
+        if session is not None and time.monotonic() - session.used_at > TRUSTED_SECONDS and not session.is_alive():
+            session.close()
+            session = None
+        return self._bring(key, session or connect(), parcels)
+
+    def _bring_one(self, key: str, session: SmtpSession, parcel: Parcel) -> Outcome:
+        (outcome,) = self._bring(key, session, iter((parcel,)))
+        return outcome
+
+    def _bring(self, key: str, session: SmtpSession, parcels: Iterator[Parcel]) -> Iterator[Outcome]:
         try:
-            outcome = session.send(parcel)
-        except BaseException:
+            yield from session.bring(parcels)
+        except RouteDown:
             session.close()
             raise
-        if session.is_open and session.sent < PARCELS_A_SESSION:
-            with self._lock:
-                self._idle[key].append(session)
-        else:
-            session.close()
-        return outcome
+        finally:
+            if session.is_open and session.sent < PARCELS_A_SESSION:
+                with self._lock:
+                    self._idle[key].append(session)
+            else:
+                session.close()
 
     def _take(self, key: str) -> SmtpSession | None:
         with self._lock:
@@ -132,6 +155,10 @@ class RelayRoute:
         """Hand a parcel over; see `MailRoute.send`."""
         return self._pool.send("", parcel, self._connect)
 
+    def bring(self, parcels: Iterator[Parcel]) -> Iterator[Outcome]:
+        """Hand over parcels; see `MailRoute.bring`."""
+        return self._pool.bring("", parcels, self._connect)
+
     def check(self) -> list[str]:
         """Connect and describe the relay; see `MailRoute.check`."""
         session = self._connect()
@@ -170,6 +197,14 @@ class DirectRoute:
         except LookUpFailed as error:
             return Outcome("deferred", 451, f"4.4.3 The domain's mail servers cannot be found: {error}")
         return self._pool.send(domain, parcel, lambda: self._connect(hosts))
+
+    def bring(self, parcels: Iterator[Parcel]) -> Iterator[Outcome]:
+        """Hand over parcels, each to its own domain's servers; see `MailRoute.bring`."""
+        for parcel in parcels:
+            try:
+                yield self.send(parcel)
+            except RouteDown as error:
+                yield Outcome("deferred", 0, str(error), reached=False)
 
     def check(self) -> list[str]:
         """Say that there is no server to look at; see `MailRoute.check`."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import smtplib
 import ssl
 import time
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NoReturn
 
-from delivery.parcels import Outcome, Parcel
+from delivery.parcels import NOT_WRITTEN, Outcome, Parcel
 
 Security = Literal["opportunistic", "starttls", "tls", "none"]
 
@@ -22,6 +23,9 @@ _READY_FOR_CONTENT = 354
 _CLOSING = 421
 _TEMPORARY = range(400, 500)
 _DONE = range(200, 300)
+_WANTED: tuple[Container[int], ...] = (_DONE, _DONE, (_READY_FOR_CONTENT,))
+"""Answers to MAIL, RCPT and DATA by which a parcel is wanted."""
+_NOT_IN_PATHS = frozenset("<> ")
 
 
 class RouteDown(Exception):
@@ -64,6 +68,8 @@ class SmtpSession:
         self._pipelines = self._client.has_extn("pipelining")
         self._takes_utf8 = self._client.has_extn("smtputf8")
         self._tells_size = self._client.has_extn("size")
+        self._is_awaited = False
+        """Whether the server waits for a content."""
         self.used_at = time.monotonic()
         self.sent = 0
         """Parcels since it was opened."""
@@ -103,28 +109,66 @@ class SmtpSession:
         cipher = f"{sock.version()}, {sock.cipher()[0]}" if isinstance(sock, ssl.SSLSocket) else "none"  # type: ignore[index]
         return [f"encryption: {cipher}", f"offers: {', '.join(sorted(self._client.esmtp_features)) or 'nothing'}"]
 
-    def send(self, parcel: Parcel) -> Outcome:
-        """Hand a parcel over.
+    def bring(self, parcels: Iterator[Parcel]) -> Iterator[Outcome]:
+        """Hand over parcels one after the other; yield what becomes of each, in their order.
+
+        Where the server can (RFC 2920), the envelope of a parcel goes out together with the content of the one before,
+        so the parcels are asked for one ahead. A parcel without an outcome was not taken.
+
+        Args:
+            parcels: one with a line end other than CRLF, or an address that would end one, is not offered to anybody.
 
         Raises:
-            RouteDown: the connection broke, or the server is closing, before the content was sent.
-            ValueError: the content has a line end other than CRLF, or an address has a character that ends one.
+            RouteDown: the connection broke, or the server is closing.
         """
-        _check(parcel)
-        is_international = not (parcel.recipient.isascii() and parcel.return_path.isascii())
-        if is_international and not self._takes_utf8:
-            return Outcome("refused", 553, "5.6.7 The server does not take international addresses.")
-        self.used_at = time.monotonic()
-        self.sent += 1
-        commands = self._commands(parcel, is_international)
         try:
-            refusal = self._offer(commands)
-        except (OSError, smtplib.SMTPException) as error:
-            raise RouteDown(_describe(error)) from None
-        return refusal if refusal is not None else self._hand_over(parcel.content)
+            current = next(parcels, None)
+            refusal = self._offer(current)
+            while current is not None:
+                if refusal is not None:
+                    yield refusal
+                    current = next(parcels, None)
+                    refusal = self._offer(current)
+                    continue
+                following = next(parcels, None)
+                envelope = self._envelope(following) if self._pipelines else b""
+                outcome = self._hand_over(current.content, envelope)
+                broken: RouteDown | None = None
+                try:
+                    refusal = self._hear_offer() if envelope else self._offer(following)
+                except RouteDown as error:
+                    broken = error
+                yield outcome
+                if broken is not None:
+                    raise broken
+                current = following
+        finally:
+            if self._is_awaited:
+                # Any word to a server that waits for a content would be taken for one.
+                self._client.close()
 
-    def _commands(self, parcel: Parcel, is_international: bool) -> tuple[bytes, bytes, bytes]:
-        options = " SMTPUTF8" if is_international else ""
+    def is_alive(self) -> bool:
+        """Ask the server whether it still listens."""
+        try:
+            return self._client.noop()[0] in _DONE
+        except (OSError, smtplib.SMTPException):
+            return False
+
+    def _envelope(self, parcel: Parcel | None) -> bytes:
+        """Return what offers a parcel; empty for none, and for one that cannot be offered."""
+        if parcel is None or self._refuse_unasked(parcel) is not None:
+            return b""
+        return b"".join(self._commands(parcel))
+
+    def _refuse_unasked(self, parcel: Parcel) -> Outcome | None:
+        if not _is_fit(parcel):
+            return NOT_WRITTEN
+        if _is_international(parcel) and not self._takes_utf8:
+            return Outcome("refused", 553, "5.6.7 The server does not take international addresses.")
+        return None
+
+    def _commands(self, parcel: Parcel) -> tuple[bytes, bytes, bytes]:
+        options = " SMTPUTF8" if _is_international(parcel) else ""
         if self._tells_size:
             options += f" SIZE={len(parcel.content)}"
         return (
@@ -133,26 +177,61 @@ class SmtpSession:
             b"DATA\r\n",
         )
 
-    def _offer(self, commands: tuple[bytes, bytes, bytes]) -> Outcome | None:
+    def _offer(self, parcel: Parcel | None) -> Outcome | None:
         """Give sender and recipient; return why not, or None when the content is wanted now."""
-        refusal: Outcome | None = None
-        client = self._client
-        if self._pipelines:
-            client.send(b"".join(commands))
-        for command in commands:
-            if not self._pipelines:
-                if refusal is not None:
-                    break
-                client.send(command)
-            code, text = client.getreply()
-            if code == _CLOSING:
-                raise smtplib.SMTPServerDisconnected(_cut(code, text))
-            wanted = code == _READY_FOR_CONTENT if command is commands[-1] else code in _DONE
-            if not wanted and refusal is None:
-                refusal = replace(_refuse(code, text), about_sender=command is commands[0])
+        if parcel is None:
+            return None
+        refusal = self._refuse_unasked(parcel)
         if refusal is not None:
-            self._leave_transaction(code)
+            return refusal
+        if not self.is_open:
+            raise RouteDown("The connection has ended.")
+        self.used_at = time.monotonic()
+        commands = self._commands(parcel)
+        if not self._pipelines:
+            return self._offer_slowly(commands)
+        try:
+            self._client.send(b"".join(commands))
+        except (OSError, smtplib.SMTPException) as error:
+            raise RouteDown(_describe(error)) from None
+        return self._hear_offer()
+
+    def _offer_slowly(self, commands: tuple[bytes, bytes, bytes]) -> Outcome | None:
+        try:
+            for place, command in enumerate(commands):
+                self._client.send(command)
+                code, text = self._get_reply()
+                if code not in _WANTED[place]:
+                    self._client.rset()
+                    return replace(_refuse(code, text), about_sender=place == 0)
+        except (OSError, smtplib.SMTPException) as error:
+            raise RouteDown(_describe(error)) from None
+        self._is_awaited = True
+        return None
+
+    def _hear_offer(self) -> Outcome | None:
+        """Read the answers to an envelope."""
+        if not self.is_open:
+            raise RouteDown("The connection has ended.")
+        refusal: Outcome | None = None
+        try:
+            for place, wanted in enumerate(_WANTED):
+                code, text = self._get_reply()
+                if code not in wanted and refusal is None:
+                    refusal = replace(_refuse(code, text), about_sender=place == 0)
+            if refusal is None:
+                self._is_awaited = True
+            else:
+                self._leave_transaction(code)
+        except (OSError, smtplib.SMTPException) as error:
+            raise RouteDown(_describe(error)) from None
         return refusal
+
+    def _get_reply(self) -> tuple[int, bytes]:
+        code, text = self._client.getreply()
+        if code == _CLOSING:
+            raise smtplib.SMTPServerDisconnected(_cut(code, text))
+        return code, text
 
     def _leave_transaction(self, last_code: int) -> None:
         if last_code == _READY_FOR_CONTENT:
@@ -162,26 +241,40 @@ class SmtpSession:
         else:
             self._client.rset()
 
-    def _hand_over(self, content: bytes) -> Outcome:
+    def _hand_over(self, content: bytes, envelope: bytes) -> Outcome:
+        """Send a content that is wanted, and what offers the next one; return the answer to the content."""
         stuffed = content.replace(b"\r\n.", b"\r\n..")
         if content.startswith(b"."):
             stuffed = b"." + stuffed
         end = b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n"
+        self.sent += 1
         try:
-            self._client.send(stuffed + end)
+            # When this fails, the server may have had all of it but the next envelope.
+            self._client.send(stuffed + end + envelope)
         except (OSError, smtplib.SMTPException) as error:
-            # Without the end of the content the server cannot have taken it.
-            raise RouteDown(_describe(error)) from None
+            return self._doubt(error) if envelope else self._give_up(error)
+        self._is_awaited = False
         try:
             code, text = self._client.getreply()
         except (OSError, smtplib.SMTPException) as error:
-            self.close()
-            return Outcome("unknown", 0, _describe(error)[:MAX_TEXT])
+            return self._doubt(error)
         if code in _DONE:
             return Outcome("sent", code, _cut_text(text))
         if code == _CLOSING:
             self.close()
         return _refuse(code, text)
+
+    def _doubt(self, error: Exception) -> Outcome:
+        """Return what is known of a content whose answer nobody has heard."""
+        self._is_awaited = False
+        self._client.close()
+        return Outcome("unknown", 0, _describe(error)[:MAX_TEXT])
+
+    def _give_up(self, error: Exception) -> NoReturn:
+        # Without the end of the content, the server cannot have taken it.
+        self._is_awaited = False
+        self._client.close()
+        raise RouteDown(_describe(error)) from None
 
     @property
     def is_open(self) -> bool:
@@ -197,14 +290,20 @@ class SmtpSession:
         self._client.close()
 
 
-def _check(parcel: Parcel) -> None:
+def _is_fit(parcel: Parcel) -> bool:
+    """Return whether all line ends of a content are CRLF, which servers read alike, and the addresses have none."""
     content = parcel.content
     lines = content.count(b"\r\n")
     if content.count(b"\n") != lines or content.count(b"\r") != lines or b"\0" in content:
-        raise ValueError("The content has a line end other than CRLF, or a NUL.")
-    for address in (parcel.return_path, parcel.recipient):
-        if not address.isprintable() or any(character in address for character in "<> "):
-            raise ValueError("The address cannot be written in an envelope.")
+        return False
+    return all(
+        address.isprintable() and not _NOT_IN_PATHS.intersection(address)
+        for address in (parcel.return_path, parcel.recipient)
+    )
+
+
+def _is_international(parcel: Parcel) -> bool:
+    return not (parcel.recipient.isascii() and parcel.return_path.isascii())
 
 
 def _unchecked_context() -> ssl.SSLContext:

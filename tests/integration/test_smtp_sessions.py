@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from mail_sinks import MailSink, serve_mail
 
-from delivery.parcels import Outcome, Parcel
+from delivery.parcels import NOT_WRITTEN, Outcome, Parcel
 from delivery.routes import RelayRoute
 from delivery.smtp import RouteDown, SmtpOptions
 
@@ -106,17 +106,14 @@ def test_a_connection_closed_meanwhile_is_replaced(sink: MailSink, route: RelayR
 def test_line_ends_that_servers_read_differently_are_not_sent(
     sink: MailSink, route: RelayRoute, content: bytes
 ) -> None:
-    with pytest.raises(ValueError, match="line end"):
-        route.send(_parcel("anna@example.com", content))
+    assert route.send(_parcel("anna@example.com", content)) == NOT_WRITTEN
     assert sink.received == []
 
 
 @pytest.mark.parametrize("address", ["a@example.com>\r\nDATA", "a b@example.com", "<a@example.com", "a\0@example.com"])
 def test_addresses_that_would_be_commands_are_not_sent(sink: MailSink, route: RelayRoute, address: str) -> None:
-    with pytest.raises(ValueError, match="address"):
-        route.send(_parcel(address))
-    with pytest.raises(ValueError, match="address"):
-        route.send(Parcel(address, "anna@example.com", CONTENT))
+    assert route.send(_parcel(address)) == NOT_WRITTEN
+    assert route.send(Parcel(address, "anna@example.com", CONTENT)) == NOT_WRITTEN
     assert sink.received == []
 
 
@@ -130,3 +127,39 @@ def test_nobody_there() -> None:
         port = sink.port
     with pytest.raises(RouteDown, match=str(port)):
         RelayRoute(SmtpOptions(), "127.0.0.1", port).send(_parcel("anna@example.com"))
+
+
+def test_many_in_one_session(sink: MailSink, route: RelayRoute) -> None:
+    recipients = [f"p{n}@example.com" for n in range(20)]
+    recipients[3:3] = ["refused@example.com", "later9@example.com", "big@example.com", "bad\n@example.com"]
+    outcomes = list(route.bring(_parcel(recipient) for recipient in recipients))
+    assert [outcome.kind for outcome in outcomes[3:7]] == ["refused", "deferred", "refused", "refused"]
+    assert sorted(sink.recipients()) == sorted(recipients[:3] + recipients[7:])
+    assert [outcome.kind for outcome in outcomes].count("sent") == 20
+    assert sink.connections == 1
+
+
+@pytest.mark.parametrize("breaks", ["cut@example.com", "lost@example.com", "closing@example.com"])
+def test_nobody_is_told_of_after_a_break(sink: MailSink, route: RelayRoute, breaks: str) -> None:
+    asked: list[str] = []
+
+    def parcels() -> Iterator[Parcel]:
+        for recipient in ("anna@example.com", breaks, "ben@example.com", "carl@example.com"):
+            asked.append(recipient)
+            yield _parcel(recipient)
+
+    outcomes = []
+    with pytest.raises(RouteDown):
+        for outcome in route.bring(parcels()):
+            outcomes.append(outcome.kind)
+    assert outcomes == (["sent"] if breaks.startswith("closing") else ["sent", "unknown"])
+    assert "ben@example.com" not in sink.recipients()
+    assert "carl@example.com" not in asked
+
+
+def test_what_is_left_off_in_the_middle_is_not_delivered(sink: MailSink, route: RelayRoute) -> None:
+    outcomes = route.bring(_parcel(f"p{n}@example.com") for n in range(9))
+    assert [next(outcomes).kind, next(outcomes).kind] == ["sent", "sent"]
+    outcomes.close()  # type: ignore[attr-defined]
+    assert route.send(_parcel("anna@example.com")).kind == "sent"
+    assert sink.recipients() == {"p0@example.com": 1, "p1@example.com": 1, "anna@example.com": 1}
