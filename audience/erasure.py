@@ -103,6 +103,7 @@ def erase_recipient(connection: Connection, account_id: int, address: Address, c
     for his_rows in (mail_event, sms_event, soft_bounce):
         connection.execute(delete(his_rows).where(his_rows.c.recipient_id == person.id))
     _empty_queue(connection, account_id, person.id)
+    _scrub_targets(connection, account_id, {address.value for address in addresses})
     refused_rows = _scrub_refused_rows(connection, account_id, addresses)
     empty: dict[str, Any] = {"email": None, "mobile": None, "external_key": None, "fields": {}, "updated_at": now}
     connection.execute(recipient.update().where(recipient.c.id == person.id).values(**empty))
@@ -187,6 +188,20 @@ def _empty_queue(connection: Connection, account_id: int, recipient_id: int) -> 
     his = and_(delivery.c.sending_id.in_(sendings), delivery.c.recipient_id == recipient_id)
     empty: dict[str, Any] = {"address": "", "domain": "", "values": None, "text": None}
     connection.execute(delivery.update().where(his).values(empty))
+
+
+def _scrub_targets(connection: Connection, account_id: int, addresses: set[str]) -> None:
+    """Take him out of those whom sendings were asked for by their addresses."""
+    named = sending.c.target["to"].as_string() == "addresses"
+    query = select(sending.c.id, sending.c.target).where(sending.c.account_id == account_id, named)
+    rows = connection.execute(query.execution_options(yield_per=100))
+    found = [row.id for row in rows if not addresses.isdisjoint(row.target["addresses"])]
+    for sending_id in found:
+        here = sending.c.id == sending_id
+        # Somebody may have given it another target meanwhile.
+        target = connection.execute(select(sending.c.target).where(here).with_for_update()).scalar_one()
+        left = [address for address in target.get("addresses", ()) if address not in addresses]
+        connection.execute(sending.update().where(here).values(target=target | {"addresses": left}))
 
 
 def _announce(connection: Connection, account_id: int, recipient_id: int, cause: Cause, due: datetime) -> None:

@@ -1,8 +1,9 @@
 """What becomes of a recipient whose mail came back, who complained, or who wrote that he leaves.
 
 An address that does not exist and a complaint concern all lists of the account, since the address and its owner are the
-same in each. Soft bounces are counted, one for each sending, until the recipient is seen to open or click a mail; too
-many in a row take him out for a time, the next time for good. Nobody is ever subscribed again by these rules.
+same in each. A refusal of the mail or of its sender says nothing about the recipient. Other soft bounces are counted,
+one for each sending, until the recipient is seen to open or click a mail; too many in a row take him out for a time,
+the next time for good. Nobody is ever subscribed again by these rules.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ def record_bounce(
     if bounce.kind == "hard":
         cause = _cause(connection, about, SOURCE, bounce.reason, bounce.subtype)
         return _end(connection, about, email, BOUNCE, cause)
+    if bounce.is_block:
+        # A server that refuses ours refuses it for all of its people, who would be lost at once.
+        return False
     subtype = _count(connection, about, soft_bounce_limit)
     if subtype is None:
         return False

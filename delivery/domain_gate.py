@@ -99,8 +99,21 @@ class DomainGate:
     def closed(self) -> list[str]:
         """Return the domains that no mail can be brought to now."""
         with self._lock:
+            self._forget_quiet()
             return [
                 domain
                 for domain, state in self._domains.items()
                 if self._wait(self._own.get(domain, self._default), state) > 0
             ]
+
+    def _forget_quiet(self) -> None:
+        now = self._clock()
+        quiet = [
+            domain
+            for domain, state in self._domains.items()
+            if not state.connections
+            and state.rests_until + LONGEST_REST < now
+            and not (state.sent and state.sent[-1] > now - MINUTE)
+        ]
+        for domain in quiet:
+            del self._domains[domain]

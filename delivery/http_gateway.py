@@ -17,7 +17,9 @@ log = structlog.get_logger()
 CONNECTIONS = 8
 TOTAL_SECONDS = 20.0
 MAX_ID = 200
-_TOO_MANY, _UNAVAILABLE = 429, 503
+_LOGIN = (401, 403, 407)
+_LATER = (*_LOGIN, 408, 429, 503)
+"""A password that is wrong today must not cost messages."""
 
 
 def make_http_gateway(url: str) -> HttpGateway:
@@ -76,7 +78,7 @@ class HttpGateway:
             answer = self._client.request("OPTIONS", self._url)
         except httpx2.HTTPError as error:
             raise GatewayUnavailable(f"There was no answer ({type(error).__name__}).") from error
-        if answer.status_code in (401, 403):
+        if answer.status_code in _LOGIN:
             raise GatewayUnavailable(f"The gateway refuses the login (HTTP {answer.status_code}).")
         return [f"{self._url.host} answers (HTTP {answer.status_code}); no message was sent."]
 
@@ -91,8 +93,11 @@ class HttpGateway:
             answer = self._client.post(self._url, json=describe_text(text))
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout):
             return None
-        except httpx2.HTTPError as error:
+        except Exception as error:
+            # Whatever it is, it concerns this message only, and nobody knows whether it was sent.
             return Handover(Outcome.UNKNOWN, code=type(error).__name__)
+        if answer.status_code in _LOGIN:
+            log.warning("gateway_refuses_login", status=answer.status_code)
         return read_answer(answer.status_code, answer.content)
 
 
@@ -113,13 +118,14 @@ def read_answer(status: int, body: bytes) -> Handover:
     """Return what an answer means.
 
     Args:
-        status: of HTTP; 2xx is accepted, 429 and 503 mean later, 4xx never, and after others nobody knows.
+        status: of HTTP; 2xx is accepted, 401, 403, 407, 408, 429 and 503 mean later, other 4xx never, and
+            after the rest nobody knows.
         body: a JSON object with the gateway's `id` for the message.
     """
     code = f"HTTP {status}"
     if 200 <= status < 300:
         return Handover(Outcome.ACCEPTED, _read_id(body))
-    if status in (_TOO_MANY, _UNAVAILABLE):
+    if status in _LATER:
         return Handover(Outcome.DEFERRED, code=code)
     return Handover(Outcome.REFUSED if 400 <= status < 500 else Outcome.UNKNOWN, code=code)
 
@@ -127,7 +133,10 @@ def read_answer(status: int, body: bytes) -> Handover:
 def _read_id(body: bytes) -> str | None:
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     named = found.get("id") if isinstance(found, dict) else None
-    return str(named)[:MAX_ID] if isinstance(named, str | int) and not isinstance(named, bool) else None
+    if not isinstance(named, str | int) or isinstance(named, bool):
+        return None
+    # Databases refuse some of what is not printable: NUL, and halves of characters.
+    return "".join(filter(str.isprintable, str(named)))[:MAX_ID] or None

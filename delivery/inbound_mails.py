@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from db.functions import insert_into
 from db.tables import inbound_mail
+from delivery.bounces import MAX_READ
 
 MailSource = Literal["smtp", "lmtp", "imap"]
 SPECIAL_MAILBOXES = ("bounces", "fbl", "postmaster")
@@ -48,15 +49,17 @@ def keep_mail(
         source: which door it came through.
         sender: of its envelope; empty for a report.
         recipients: of its envelope.
-        content: all of it.
+        content: all of it; no more is kept than is read.
     """
     envelope = (_clean(sender), [_clean(recipient) for recipient in recipients])
+    digest = hashlib.sha256(repr(envelope).encode() + b"\0")
+    digest.update(content)
     row = {
         "source": source,
-        "digest": hashlib.sha256(repr(envelope).encode() + b"\0" + content).hexdigest(),
+        "digest": digest.hexdigest(),
         "sender": envelope[0],
         "recipients": envelope[1],
-        "content": content,
+        "content": content[:MAX_READ],
         "state": "waiting",
         "created_at": datetime.now(UTC),
     }

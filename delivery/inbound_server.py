@@ -34,11 +34,15 @@ COMMAND_SECONDS = 300.0
 MAX_RECIPIENTS = 100
 MAX_LINE = 64 * 1024
 """More than RFC 5321 section 4.5.3.1.6 allows: reports of careless servers are welcome, too."""
+_MAX_UNBROKEN = 10 * MAX_LINE
+"""Bytes without a line's end after which a session ends: the library holds all of them."""
 _THREADS = 4
 _LIMITS = {"*": 50, "MAIL": 2_000, "RCPT": 20_000, "DATA": 2_000, "RSET": 4_000}
 """Commands in one connection; those who bring many mails do not begin anew for each."""
 _BUSY = "421 4.7.0 Too many connections, try again later\r\n"
 _AWAY = "451 4.3.0 Try again later"
+_FULL = "452 4.3.1 Too much at once, try again later"
+_UNBROKEN = "500 5.5.2 Line too long\r\n"
 
 Result = TypeVar("Result")
 
@@ -58,7 +62,9 @@ class InboundOptions:
     max_size: int = MAX_SIZE
     """Bytes of a mail."""
     connections: int = 200
-    connections_per_address: int = 50
+    connections_per_address: int = 20
+    receiving: int = 64 * 1024 * 1024
+    """Bytes of the mails that are being received, over all connections."""
 
 
 class InboundServer:
@@ -145,11 +151,12 @@ def _factory(session: type[_Counted], intake: _Intake, crowd: _Crowd, options: I
 
 
 class _Crowd:
-    """How many connections there are, from where."""
+    """How many connections there are, from where, and how much they have in hand."""
 
     def __init__(self, options: InboundOptions) -> None:
         self._options = options
         self._open: Counter[str] = Counter()
+        self._held = 0
 
     def enter(self, host: str) -> bool:
         """Count a connection; False when it is one too many."""
@@ -165,13 +172,28 @@ class _Crowd:
         if not self._open[host]:
             del self._open[host]
 
+    def hold(self, size: int) -> bool:
+        """Count bytes of a mail that is being received; False when they are too many."""
+        if self._held + size > self._options.receiving:
+            return False
+        self._held += size
+        return True
+
+    def release(self, size: int) -> None:
+        """Count bytes that are held no more."""
+        self._held -= size
+
 
 class _Counted(SMTP):
-    """A session that ends at once when there are too many."""
+    """A session that ends at once when there are too many, and refuses a mail for which there is no room."""
 
     line_length_limit = MAX_LINE
     crowd: _Crowd
     _host: str | None = None
+    _receives = False
+    _has_room = True
+    _held = 0
+    _unbroken = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         host = str((transport.get_extra_info("peername") or ("",))[0])
@@ -183,8 +205,47 @@ class _Counted(SMTP):
             transport.close()
 
     def data_received(self, data: bytes) -> None:
-        if self._host is not None:
-            super().data_received(data)
+        if self._host is None:
+            return
+        if self._receives and not self._count(data):
+            if isinstance(self.transport, asyncio.WriteTransport):
+                self.transport.write(_UNBROKEN.encode())
+                self.transport.close()
+            return
+        super().data_received(data)
+
+    def _count(self, data: bytes) -> bool:
+        """Count what belongs to a mail; False when it has a line that nobody could hold."""
+        end = data.rfind(b"\r\n")
+        self._unbroken = self._unbroken + len(data) if end < 0 else len(data) - end
+        # What is more than that the library does not hold.
+        size = min(len(data), max((self.data_size_limit or 0) - self._held, 0))
+        if self._has_room and self.crowd.hold(size):
+            self._held += size
+        elif self._has_room:
+            self._has_room = False
+            # The library forgets a mail with a line that is longer, and reads to its end.
+            self.line_length_limit = 0
+            self._let_go()
+        return self._unbroken <= _MAX_UNBROKEN
+
+    def _let_go(self) -> None:
+        self.crowd.release(self._held)
+        self._held = 0
+
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802  (the library's name)
+        """Take a mail, if there is room for it."""
+        self._receives = True
+        try:
+            await super().smtp_DATA(arg)
+        finally:
+            self._let_go()
+            self._receives, self._has_room, self._unbroken = False, True, 0
+            self.line_length_limit = MAX_LINE
+
+    async def push(self, status: Any) -> None:
+        """Answer; a mail that there is no room for may come again."""
+        await super().push(_FULL if not self._has_room and str(status).startswith("500") else status)
 
     def eof_received(self) -> bool | None:
         return super().eof_received() if self._host is not None else False

@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from audience.status_rules import Channel
@@ -36,6 +37,8 @@ from delivery.queue import (
     claim_batch,
     find_reachable,
     record_results,
+    return_unbegun,
+    settle_roughly,
 )
 from delivery.routes import MailRoute
 from delivery.sendings import SendingKind
@@ -52,6 +55,7 @@ LARGEST_BATCH = 500
 KEPT_MESSAGES = 8
 RETRY_MINUTES = (1, 5, 15, 60, 180, 360)
 """After the first, second, … try; then as after the last."""
+MIN_ATTEMPTS = 8
 _DATABASE_SECONDS = 1.0
 """Between two tries to write results down."""
 
@@ -131,6 +135,8 @@ class MailLane:
         self._turn = 0
         self._rests_until = 0.0
         self._troubles = 0
+        self._is_unsure = False
+        """Whether the answer to a claim was lost, so that something may be claimed that nobody knows of."""
 
     def work(self, stop: threading.Event) -> bool:
         """Send one batch; False when there is nothing to send now.
@@ -157,20 +163,24 @@ class MailLane:
 
         def claim() -> list[Claimed]:
             with self._database.write() as connection:
+                if self._is_unsure:
+                    return_unbegun(connection, self._owner)
                 return claim_batch(connection, self._owner, of, self._batch, without_domains=closed)
 
-        return retry_on_conflict(claim)
+        self._is_unsure, is_unsure = True, self._is_unsure
+        claimed = retry_on_conflict(claim)
+        self._is_unsure = False
+        if is_unsure:
+            log.info("unbegun_returned", sending=of.number)
+        return claimed
 
     def _bring(self, of: ActiveSending, claimed: list[Claimed], stop: threading.Event) -> None:
         began = monotonic()
-        batch = _Batch(self._database, of, claimed)
+        batch = _Batch(self._database, of, claimed, self._options.retry)
         try:
-            message = self._messages.find(of.id)
+            self._bring_all(batch, self._messages.find(of.id), stop)
         except DeliveryError as error:
             self._fail_all(batch, str(error))
-            return
-        try:
-            self._bring_all(batch, message, stop)
         finally:
             # Also when something unforeseen happened to one of them: what became of the others must not be lost.
             batch.give_back_rest()
@@ -181,7 +191,7 @@ class MailLane:
         parcels = self._write_parcels(batch, message, stop)
         try:
             for outcome in self._route.bring(parcels):
-                row = batch.note_first(outcome, self._options.retry)
+                row = batch.note_first(outcome)
                 self._gate.leave(row.domain, reached=outcome.reached)
                 self._troubles = 0
         except RouteDown as error:
@@ -191,29 +201,34 @@ class MailLane:
             self._rest(error)
         finally:
             parcels.close()
+            for row in batch.begun:
+                self._gate.leave(row.domain, reached=True)
 
     def _write_parcels(
         self, batch: _Batch, message: CompiledMessage, stop: threading.Event
     ) -> Generator[Parcel, None, None]:
         """Yield the mails of a batch, each for somebody who is to get it as far as is known at this moment."""
         for row in batch.claimed:
-            person = batch.look_up(row) if not stop.is_set() else None
+            if stop.is_set():
+                return
+            try:
+                person = batch.look_up(row)
+            except (DBAPIError, PoolTimeout) as error:
+                # Nobody is written to unless it is known that he wants it.
+                log.warning("recipients_not_looked_up", sending=batch.of.number, error=type(error).__name__)
+                return
+            if not batch.is_active:
+                return
             if person is None:
-                if stop.is_set() or not batch.is_active:
-                    return
                 continue
             wait = self._gate.enter(row.domain)
             if wait:
                 batch.postpone(row, timedelta(seconds=wait), tried=False)
                 continue
-            try:
-                parcel = message.render(
-                    Person(row.id, person.recipient_id, person.email, person.mobile or "", person.fields, row.values)
-                )
-            except (DeliveryError, ValueError):
-                # Because of this recipient's data, which no server would take.
+            parcel = _write_parcel(message, row, person)
+            if parcel is None:
                 self._gate.leave(row.domain, reached=True)
-                batch.note(row, NOT_WRITTEN, self._options.retry)
+                batch.note(row, NOT_WRITTEN)
                 continue
             batch.begin(row, person.email)
             yield parcel
@@ -228,23 +243,42 @@ class MailLane:
     def _fail_all(self, batch: _Batch, reason: str) -> None:
         log.error("message_not_sent", sending=batch.of.number, reason=reason)
         for row in batch.claimed:
-            batch.note(row, NOT_WRITTEN, self._options.retry)
-        self._write(batch.of, batch.results)
+            batch.note(row, NOT_WRITTEN)
 
     def _write(self, of: ActiveSending, results: Results) -> None:
         """Write results down, however long the database is away: nobody else knows them."""
 
-        def write() -> None:
+        def write_all(connection: Connection) -> None:
+            record_results(connection, of, results, self._owner)
+            record_answers(connection, of, results.failed, self._options.soft_bounce_limit)
+
+        def write_results(connection: Connection) -> None:
+            record_results(connection, of, results, self._owner)
+
+        def write_states(connection: Connection) -> None:
+            settle_roughly(connection, results, self._owner)
+
+        for write in (write_all, write_results, write_states):
+            if self._write_with(write, of):
+                return
+
+    def _write_with(self, write: Callable[[Connection], None], of: ActiveSending) -> bool:
+        """Write in one transaction, as soon as the database is there; False when it cannot be written at all."""
+
+        def attempt() -> None:
             with self._database.write() as connection:
-                record_results(connection, of, results)
-                record_answers(connection, of, results.failed, self._options.soft_bounce_limit)
+                write(connection)
 
         while True:
             try:
-                return retry_on_conflict(write)
-            except (DBAPIError, PoolTimeout) as error:
-                log.error("results_not_written", sending=of.number, error=type(error).__name__)
+                retry_on_conflict(attempt)
+                return True
+            except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
+                log.error("database_away", sending=of.number, error=type(error).__name__)
                 threading.Event().wait(_DATABASE_SECONDS)
+            except Exception as error:
+                log.error("results_not_written", sending=of.number, part=write.__name__, error=type(error).__name__)
+                return False
 
     def _adapt(self, seconds: float, rows: int) -> None:
         """Make batches so large that each takes about the same time."""
@@ -254,11 +288,26 @@ class MailLane:
             self._batch = max(self._batch // 2, 1)
 
 
+def _write_parcel(message: CompiledMessage, row: Claimed, person: Reachable) -> Parcel | None:
+    """Return one recipient's mail; None when his data make one that no server would take."""
+    try:
+        return message.render(
+            Person(row.id, person.recipient_id, person.email, person.mobile or "", person.fields, row.values)
+        )
+    except (DeliveryError, ValueError):
+        return None
+    except Exception as error:
+        # One recipient's data must not keep the mails of all others back.
+        log.error("mail_not_written", delivery=row.id, error=type(error).__name__)
+        return None
+
+
 class _Batch:
     """Claimed rows of one sending, and what has become of each."""
 
-    def __init__(self, database: Database, of: ActiveSending, claimed: Sequence[Claimed]) -> None:
+    def __init__(self, database: Database, of: ActiveSending, claimed: Sequence[Claimed], retry: timedelta) -> None:
         self.of = of
+        self._retry = retry
         self.claimed = claimed
         self.results = Results()
         self.is_active = True
@@ -266,7 +315,7 @@ class _Batch:
         self._open = {row.id: row for row in claimed}
         self._emails: dict[int, str] = {}
         """Where mails went, by row: somebody may have another address by now than in the queue."""
-        self._begun: deque[Claimed] = deque()
+        self.begun: deque[Claimed] = deque()
         """Those whose mails were given to a session and have no outcome yet."""
         self._reachable: dict[int, Reachable] = {}
         self._looked_at = float("-inf")
@@ -291,35 +340,39 @@ class _Batch:
     def begin(self, row: Claimed, email: str) -> None:
         """Note that from now on nobody knows whether a server has it."""
         self._emails[row.id] = email
-        self._begun.append(row)
+        self.begun.append(row)
 
-    def note_first(self, outcome: Outcome, retry: timedelta) -> Claimed:
+    def note_first(self, outcome: Outcome) -> Claimed:
         """Note what became of the first that was begun, since outcomes come in order; return it."""
-        row = self._begun[0]
+        row = self.begun[0]
         # In doubt until this is noted, whatever happens.
-        self.note(row, outcome, retry)
-        self._begun.popleft()
+        self.note(row, outcome)
+        self.begun.popleft()
         return row
 
     def forget_begun(self) -> list[Claimed]:
         """Note that no server has taken those without an outcome; they go back with the rest."""
-        rows = list(self._begun)
-        self._begun.clear()
+        rows = list(self.begun)
+        self.begun.clear()
         return rows
 
-    def note(self, row: Claimed, outcome: Outcome, retry: timedelta) -> None:
+    def note(self, row: Claimed, outcome: Outcome) -> None:
         """Note what a server said."""
         if outcome.kind == "sent":
             self.results.sent.append((row.id, row.recipient_id, self._emails[row.id]))
         elif outcome.kind == "unknown" and self.of.mode == "at-most-once":
             self.results.unknown.append(_failed(row, outcome))
-        elif outcome.kind == "refused" or datetime.now(UTC) - row.queued_at > retry:
+        elif outcome.kind == "refused" or self._is_enough(row):
             self.results.failed.append(_failed(row, outcome))
         else:
             minutes = RETRY_MINUTES[min(row.attempts, len(RETRY_MINUTES)) - 1]
             # So that those that failed together do not all come again together.
             self.postpone(row, timedelta(minutes=minutes * random.uniform(0.9, 1.1)), code=outcome.name)  # noqa: S311
         self._end(row)
+
+    def _is_enough(self, row: Claimed) -> bool:
+        # The sending may have stood still for days, so a few tries must have been made too.
+        return datetime.now(UTC) - row.queued_at > self._retry and row.attempts >= MIN_ATTEMPTS
 
     def postpone(self, row: Claimed, delay: timedelta, *, code: str = "", tried: bool = True) -> None:
         """Have it tried again later."""
@@ -332,7 +385,7 @@ class _Batch:
     def give_back_rest(self) -> None:
         """Give back what was not tried; those that something unforeseen happened to are treated as after a crash."""
         for row in self.forget_begun():
-            self.note(row, Outcome("unknown"), timedelta.max)
+            self.note(row, Outcome("unknown"))
         self.results.returned.extend(self._open)
         self._open.clear()
 

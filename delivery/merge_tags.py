@@ -65,7 +65,7 @@ class TagReader:
         if not self.replaces_tags:
             return self.built_in["host"] if built_in == "host" else None
         if folded in self.names.values:
-            return RowValue(self.names.values[folded])
+            return RowValue(self.names.values[folded], None if built_in else self._find_field(folded))
         if built_in is not None:
             return self.built_in[built_in]
         return self._find_field(folded)
@@ -73,10 +73,10 @@ class TagReader:
     def _find_field(self, folded: str) -> Source | None:
         numbered = re.fullmatch(self.names.vocabulary.field_tag, folded, re.ASCII)
         number = int(numbered["number"]) if numbered else self.names.fields.get(folded)
-        if own := self.names.values.get(f"field:{number}"):
-            # What the row brings for a field goes before what is stored.
-            return RowValue(own)
-        return FieldValue(str(number), self.defaults.get(number, "")) if number else None
+        stored = FieldValue(str(number), self.defaults.get(number, "")) if number else None
+        # What the row brings for a field goes before what is stored.
+        own = self.names.values.get(f"field:{number}")
+        return RowValue(own, stored) if own else stored
 
     def _find_link(self, name: str) -> Source | None:
         return self.links.get(self.names.vocabulary.link_hosts.get(name.strip().casefold(), ""))

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 
 from delivery.merge_tags import TagReader, Text, join_pieces
 from delivery.messages import MessageSettings
+from delivery.redirects import find_redirect
 from delivery.sources import ClickLink, Source, read_web_version_url
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*(?=:)", re.IGNORECASE)
 _TRACKABLE = ("http", "https", "mailto", "ftp", "news")
 _IN_TEXT = re.compile(r"(?:https?://|ftp://|mailto:|news:)(?:\[[^\[\]\r\n<>]{1,200}\]|[^\s<>\"\[\]])+", re.IGNORECASE)
 _AFTER_LINKS = ".,;:!?'\u2026"
+# Browsers leave them out of addresses, which authors break over lines (URL Living Standard, section 4.4).
+_LINE_BREAKS = str.maketrans("", "", "\t\r\n")
 
 
 @dataclass(slots=True)
@@ -34,8 +37,10 @@ class LinkReader:
     tags: TagReader
     settings: MessageSettings
     places: Places
+    has_sending: bool
+    """Whether there is one that the links can be of."""
     tracks: bool
-    """Whether there is a sending that clicks could be counted for."""
+    """Whether clicks are counted; they can be only for a sending."""
 
     def read(self, url: str) -> Text | None:
         """Return what stands in place of a link; None when it stays as it is.
@@ -43,14 +48,15 @@ class LinkReader:
         Args:
             url: as the message means it: without character references.
         """
-        url = url.strip()
+        url = url.translate(_LINE_BREAKS).strip()
         special = self._find_special(url)
         if special is not None:
             return [special]
         target, forced = self._strip_track(url)
         pieces = self.tags.split_address(target)
-        if self._is_tracked(target, pieces, forced=forced):
-            return [self._track(target)]
+        tracked = self._track(target) if self._is_tracked(target, pieces, forced=forced) else None
+        if tracked is not None:
+            return [tracked]
         unchanged = pieces == [target] and not forced
         return None if unchanged or not target else pieces
 
@@ -59,7 +65,7 @@ class LinkReader:
         if pieces and pieces[0] in self.tags.links.values():
             return pieces[0] if not isinstance(pieces[0], str) else None
         leads_here = self.tags.names.vocabulary.web_version_path in url.lower()
-        return read_web_version_url if leads_here and self.tracks else None
+        return read_web_version_url if leads_here and self.has_sending else None
 
     def _strip_track(self, url: str) -> tuple[str, bool]:
         """Return a link without the mark that it is tracked, and whether it had one."""
@@ -76,12 +82,15 @@ class LinkReader:
         chosen = self.settings.track_links and scheme in self.settings.tracked_schemes
         return scheme in _TRACKABLE and (forced or chosen)
 
-    def _track(self, target: str) -> Source:
+    def _track(self, target: str) -> Source | None:
+        """Return what leads to an address and counts it; None when readers would not be led there."""
         target = self._add_parameters(target)
         pieces = self.tags.split_address(target)
-        place = self.places.place_of(target)
-        personal = any(not isinstance(piece, str) for piece in pieces)
-        return ClickLink(place, join_pieces(pieces) if personal else None)
+        fixed = [piece for piece in pieces if isinstance(piece, str)]
+        if len(fixed) < len(pieces):
+            return ClickLink(self.places.place_of(target), join_pieces(pieces))
+        address = "".join(fixed)
+        return ClickLink(self.places.place_of(address), None) if find_redirect(address) is not None else None
 
     def _add_parameters(self, target: str) -> str:
         parameters = self.settings.link_parameters.strip().lstrip("?&")

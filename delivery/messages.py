@@ -230,19 +230,24 @@ def remove_message(connection: Connection, found: Message) -> None:
 
 
 def require_unsent(connection: Connection, found: Message) -> None:
-    """Let a message be changed, unless people are getting it at this moment.
+    """Let a message be changed, unless many people are getting it at this moment.
 
     Args:
         connection: in a writing transaction, until whose end no sending of it that is to come begins.
         found: the message.
 
     Raises:
-        NotAllowedNow: a sending of it is under way, or is paused, or its queue is full already.
+        NotAllowedNow: a sending of it to many is under way, or is paused, or its queue is full already.
     """
-    # All people of a sending get the same, and the places of its links are those of the message as it was.
+    # All people of a sending get the same, and the places of its links are those of the message as it was. Mails to
+    # single people may wait for days for a server that does not take them, and their links are stored for each.
     open_sendings = (
         select(sending.c.number, sending.c.state, sending.c.total, sending.c.target)
-        .where(sending.c.message_id == found.id, sending.c.state.in_((*_UNDERWAY, *_TO_COME)))
+        .where(
+            sending.c.message_id == found.id,
+            sending.c.kind == "bulk",
+            sending.c.state.in_((*_UNDERWAY, *_TO_COME)),
+        )
         .order_by(sending.c.id)
         .with_for_update()
     )

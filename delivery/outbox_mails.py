@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy import ColumnElement, Connection, or_, select, true
 from sqlalchemy.exc import IntegrityError
 
+from audience.accounts import select_active_ids
 from db.engine import Database
 from db.leases import LeaseKeeper, RunTable
 from db.retry import retry_on_conflict
@@ -57,6 +58,8 @@ class _Source:
     repeats: ColumnElement[bool]
     """Whether a mail is sent again that may have gone out already."""
     is_released: ColumnElement[bool]
+    is_served: ColumnElement[bool]
+    """Whether a mail goes out while its account is closed to its callers, or the account is not."""
     refused: Callable[[Connection, int, Outcome], None]
     """Told when a server does not take a mail."""
 
@@ -78,6 +81,7 @@ _SOURCES = (
         compose=compose_mail,
         repeats=outbox.c.kind.in_(_REPEATED_KINDS),
         is_released=is_released(),
+        is_served=outbox.c.account_id.in_(select_active_ids()),
         refused=_block_recipient,
     ),
     _Source(
@@ -85,6 +89,8 @@ _SOURCES = (
         compose=compose_notice,
         repeats=true(),
         is_released=true(),
+        # They may tell why.
+        is_served=true(),
         refused=lambda *_: None,
     ),
 )
@@ -137,7 +143,7 @@ def _find_due(connection: Connection, source: _Source) -> list[int]:
     waiting = select(columns.id).where(columns.state == source.runs.queued, is_due, source.is_released)
     found: list[int] = []
     for query in (left, waiting):
-        found += connection.execute(query.order_by(columns.id).limit(BATCH)).scalars()
+        found += connection.execute(query.where(source.is_served).order_by(columns.id).limit(BATCH)).scalars()
     return found
 
 

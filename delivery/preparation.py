@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal, or_, select
 
+from audience.accounts import select_active_ids
 from audience.status_rules import Channel
 from db.engine import Database
 from db.functions import insert_into
@@ -61,11 +62,15 @@ def _is_due() -> ColumnElement[bool]:
     stopped = exists().where(
         sending_stop.c.account_id == sending.c.account_id, sending_stop.c.channel == sending.c.channel
     )
-    return and_(or_(sending.c.start_at.is_(None), sending.c.start_at <= now), ~stopped)
+    served = sending.c.account_id.in_(select_active_ids())
+    return and_(or_(sending.c.start_at.is_(None), sending.c.start_at <= now), ~stopped, served)
 
 
 def _is_next() -> ColumnElement[bool]:
-    """Return the condition that no other sending to many people of the account is under way, or before this one."""
+    """Return the condition that no other sending to many people of the account is under way, or before this one.
+
+    One of which all that is left waits for servers that want to be asked later holds up nobody.
+    """
     other = sending.alias("other")
     now = literal(datetime.now(UTC), UtcDateTime)
     waits_before = and_(
@@ -76,12 +81,15 @@ def _is_next() -> ColumnElement[bool]:
             and_(other.c.position == sending.c.position, other.c.id < sending.c.id),
         ),
     )
+    has_more = exists().where(
+        delivery.c.sending_id == other.c.id, delivery.c.state == int(DeliveryState.WAITING), delivery.c.due_at <= now
+    )
     before = exists().where(
         other.c.account_id == sending.c.account_id,
         other.c.channel == sending.c.channel,
         other.c.kind == "bulk",
         other.c.id != sending.c.id,
-        or_(other.c.state.in_(("preparing", "sending")), waits_before),
+        or_(other.c.state == "preparing", and_(other.c.state == "sending", has_more), waits_before),
     )
     return or_(sending.c.kind == "single", ~before.correlate(sending))
 
@@ -96,7 +104,7 @@ def _prepare(
             raise InvalidMessage("The sending could not be prepared, three times.")
         if row.channel == Channel.EMAIL:
             links = read_links(sending_id)
-            retry_on_conflict(lambda: _keep_links(database, sending_id, links))
+            retry_on_conflict(lambda: keep_links(database, sending_id, links))
         if Target.from_dict(row.target or {}).to != "queue" and not _fill_queue(database, row, owner, is_over):
             retry_on_conflict(lambda: _give_up(database, sending_id, owner))
             return
@@ -108,7 +116,8 @@ def _prepare(
     retry_on_conflict(lambda: _begin(database, sending_id, owner))
 
 
-def _keep_links(database: Database, sending_id: int, links: tuple[str, ...]) -> None:
+def keep_links(database: Database, sending_id: int, links: tuple[str, ...]) -> None:
+    """Keep where the tracked links of a sending lead; before anybody gets a mail with them."""
     rows = [{"sending_id": sending_id, "place": place, "url": url} for place, url in enumerate(links)]
     if rows:
         with database.write() as connection:
@@ -142,15 +151,12 @@ def _fill_queue(database: Database, row: Any, owner: str, is_over: Callable[[], 
 def _add_chunk(connection: Connection, row: Any, after: int) -> int | None:
     """Put the next people into the queue, by their ids; return the last one's id, None when there was nobody."""
     people = select_target(connection, row).subquery("target")
-    chunk = (
-        select(people.c.recipient_id, people.c.address)
-        .where(people.c.recipient_id > after)
-        .order_by(people.c.recipient_id)
-        .limit(CHUNK)
-        .subquery("chunk")
-    )
-    upto: int | None = connection.execute(select(func.max(chunk.c.recipient_id))).scalar_one_or_none()
+    following = select(people.c.recipient_id).where(people.c.recipient_id > after).order_by(people.c.recipient_id)
+    last = select(func.max(following.limit(CHUNK).subquery("following").c.recipient_id))
+    upto: int | None = connection.execute(last).scalar_one_or_none()
     if upto is not None:
+        # Up to that one, however many these are by now: who came in between must not push others out.
+        chunk = select(people).where(people.c.recipient_id.between(after + 1, upto)).subquery("chunk")
         insert = insert_into(connection, delivery).from_select(_COLUMNS, _queue_rows(connection, row, chunk))
         connection.execute(insert.on_conflict_do_nothing())
     return upto

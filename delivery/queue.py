@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from audience.accounts import select_active_ids
 from audience.events import MailEvent, MailEventKind, append_mail_events
 from audience.lists import MailingList
 from audience.status_rules import Channel, Status
@@ -110,7 +111,7 @@ class Claimed(NamedTuple):
     attempts: int
     """With this one."""
     queued_at: datetime
-    """When the sending was made."""
+    """When its sending began."""
     values: Mapping[str, str] | None
     text: str | None
 
@@ -158,11 +159,28 @@ class Results:
     returned: list[int] = field(default_factory=list)
     """Ids of those that nobody has tried to send."""
 
+    def ids(self) -> list[int]:
+        """Return the ids of all rows."""
+        told = [row[0] for rows in (self.sent, self.failed, self.unknown, self.postponed) for row in rows]
+        return [*told, *self.skipped, *self.returned]
+
+    def only(self, ids: Collection[int]) -> Results:
+        """Return the results of some rows."""
+        return Results(
+            sent=[row for row in self.sent if row[0] in ids],
+            failed=[row for row in self.failed if row.id in ids],
+            unknown=[row for row in self.unknown if row.id in ids],
+            skipped=[row for row in self.skipped if row in ids],
+            postponed=[row for row in self.postponed if row.id in ids],
+            returned=[row for row in self.returned if row in ids],
+        )
+
 
 def is_active(channel: Channel | BindParameter[int]) -> ColumnElement[bool]:
     """Return the condition that a sending's queue is to be worked off now."""
     stopped = exists().where(sending_stop.c.account_id == sending.c.account_id, sending_stop.c.channel == channel)
-    return and_(sending.c.state == "sending", sending.c.channel == channel, ~stopped)
+    served = sending.c.account_id.in_(select_active_ids())
+    return and_(sending.c.state == "sending", sending.c.channel == channel, ~stopped, served)
 
 
 # Lanes ask these again and again, so the statements are made once.
@@ -183,7 +201,8 @@ _NEXT_ELSEWHERE = _NEXT.where(delivery.c.domain.not_in(bindparam("closed", expan
 
 
 def _claiming(next_ids: Select[int]) -> ReturningUpdate[Any]:
-    made_at = select(sending.c.created_at).where(sending.c.id == bindparam("of_sending")).scalar_subquery()
+    since = func.coalesce(sending.c.started_at, sending.c.created_at)
+    begun_at = select(since).where(sending.c.id == bindparam("of_sending")).scalar_subquery()
     return (
         delivery.update()
         .where(delivery.c.id.in_(next_ids.scalar_subquery()))
@@ -194,7 +213,7 @@ def _claiming(next_ids: Select[int]) -> ReturningUpdate[Any]:
             delivery.c.address,
             delivery.c.domain,
             delivery.c.attempts,
-            made_at,
+            begun_at,
             delivery.c["values"],
             delivery.c.text,
         )
@@ -239,42 +258,48 @@ def find_reachable(connection: Connection, of: ActiveSending, ids: Sequence[int]
         ids: of rows that were claimed.
     """
     rows = connection.execute(_REACHABLE, {"sending_id": of.id, "list_id": of.list_id, "ids": list(ids)}).all()
-    if not rows and connection.execute(_IS_ACTIVE, {"sending_id": of.id}).scalar_one_or_none() is None:
+    if not all(row.is_active for row in rows):
         return None
-    return {row[0]: Reachable(*row[1:]) for row in rows}
+    return {row[0]: Reachable(*row[1:5]) for row in rows if row.status == Status.SUBSCRIBED and row.email is not None}
 
 
-_SUBSCRIBED = and_(
+_SUBSCRIPTION = and_(
     subscription.c.recipient_id == delivery.c.recipient_id,
     subscription.c.list_id == bindparam("list_id"),
     subscription.c.channel == int(Channel.EMAIL),
-    subscription.c.status == int(Status.SUBSCRIBED),
 )
-_IS_ACTIVE = select(sending.c.id).where(sending.c.id == bindparam("sending_id"), is_active(Channel.EMAIL))
+_RECIPIENT = and_(recipient.c.id == delivery.c.recipient_id, recipient.c.account_id == delivery.c.account_id)
+_IS_ACTIVE = select(sending.c.id).where(sending.c.id == bindparam("sending_id"), is_active(Channel.EMAIL)).exists()
+# Whether the sending goes on is told by the same statement as who is subscribed: a moment later it may be otherwise.
 _REACHABLE = (
-    select(delivery.c.id, recipient.c.id, recipient.c.email, recipient.c.mobile, recipient.c.fields)
-    .select_from(
-        delivery.join(subscription, _SUBSCRIBED).join(
-            recipient, (recipient.c.id == delivery.c.recipient_id) & (recipient.c.account_id == delivery.c.account_id)
-        )
+    select(
+        delivery.c.id,
+        recipient.c.id,
+        recipient.c.email,
+        recipient.c.mobile,
+        recipient.c.fields,
+        subscription.c.status,
+        _IS_ACTIVE.label("is_active"),
     )
-    .where(
-        delivery.c.id.in_(bindparam("ids", expanding=True)),
-        recipient.c.email.is_not(None),
-        _IS_ACTIVE.exists(),
-    )
+    .select_from(delivery.outerjoin(subscription, _SUBSCRIPTION).outerjoin(recipient, _RECIPIENT))
+    .where(delivery.c.id.in_(bindparam("ids", expanding=True)))
 )
 
 
-def record_results(connection: Connection, of: ActiveSending, results: Results) -> None:
+def record_results(connection: Connection, of: ActiveSending, results: Results, owner: str) -> None:
     """Write what became of claimed rows, the events of it, and how far the sending has come.
+
+    Rows that are not the owner's any more are left out: they were recorded already, or given up for him by others.
 
     Args:
         connection: in a writing transaction.
         of: which sending of e-mails.
-        results: of rows that this owner has claimed.
+        results: of rows that the owner has claimed.
+        owner: who.
     """
     now = datetime.now(UTC)
+    own = connection.execute(_OWN, {"ids": results.ids(), "claimant": owner}).all()
+    results = results.only({row.id for row in own})
     for change, ids in (
         (_SENT, [row[0] for row in results.sent]),
         (_SKIP, results.skipped),
@@ -291,10 +316,33 @@ def record_results(connection: Connection, of: ActiveSending, results: Results) 
             for row in results.postponed
         ]
         connection.execute(_POSTPONE, waits)
+    again = [*results.returned, *(row.id for row in results.postponed)]
+    if again:
+        connection.execute(_CANCEL, {"ids": again})
     _count(connection, of, results)
-    append_mail_events(connection, of.account_id, _events(of, results, now))
+    forgotten = {row.recipient_id for row in own if row.email is None}
+    append_mail_events(connection, of.account_id, _events(of, results, now, forgotten))
 
 
+# An erasure waits for those who have seen its recipient here, and they for it.
+_OWN = (
+    select(delivery.c.id, delivery.c.recipient_id, recipient.c.email)
+    .join(recipient, recipient.c.id == delivery.c.recipient_id)
+    .where(
+        delivery.c.id.in_(bindparam("ids", expanding=True)),
+        delivery.c.state == int(DeliveryState.ON_ITS_WAY),
+        delivery.c.owner == bindparam("claimant"),
+    )
+    .with_for_update(read=True, key_share=True)
+)
+_CANCEL = (
+    delivery.update()
+    .where(
+        delivery.c.id.in_(bindparam("ids", expanding=True)),
+        exists().where(sending.c.id == delivery.c.sending_id, sending.c.state == "cancelled"),
+    )
+    .values(state=int(DeliveryState.CANCELLED))
+)
 _FAIL = (
     delivery.update()
     .where(delivery.c.id == bindparam("row"))
@@ -339,11 +387,46 @@ def _count(connection: Connection, of: ActiveSending, results: Results) -> None:
         connection.execute(sending.update().where(sending.c.id == of.id).values(changed))
 
 
-def _events(of: ActiveSending, results: Results, now: datetime) -> Iterable[MailEvent]:
+def _events(of: ActiveSending, results: Results, now: datetime, forgotten: Collection[int]) -> Iterable[MailEvent]:
     for _id, recipient_id, address in results.sent:
-        yield MailEvent(of.list_id, of.id, recipient_id, address, MailEventKind.SENT, now, now)
+        if recipient_id not in forgotten:
+            yield MailEvent(of.list_id, of.id, recipient_id, address, MailEventKind.SENT, now, now)
     for row in results.failed:
-        yield MailEvent(of.list_id, of.id, row.recipient_id, row.address, MailEventKind.BOUNCED, now, now, row.code)
+        if row.recipient_id not in forgotten:
+            yield MailEvent(of.list_id, of.id, row.recipient_id, row.address, MailEventKind.BOUNCED, now, now, row.code)
+
+
+def return_unbegun(connection: Connection, owner: str) -> int:
+    """Put back what an owner has claimed without knowing it, since the answer to the claim was lost; return how many.
+
+    Args:
+        connection: in a writing transaction.
+        owner: who has nothing on his way at this moment.
+    """
+    mine = (delivery.c.owner == owner) & (delivery.c.state == int(DeliveryState.ON_ITS_WAY))
+    back = {"state": int(DeliveryState.WAITING), "owner": None, "attempts": delivery.c.attempts - 1}
+    return connection.execute(delivery.update().where(mine).values(back)).rowcount
+
+
+def settle_roughly(connection: Connection, results: Results, owner: str) -> None:
+    """Write nothing but the states of claimed rows, where more cannot be written.
+
+    Args:
+        connection: in a writing transaction.
+        results: of rows that the owner has claimed.
+        owner: who.
+    """
+    mine = (delivery.c.owner == owner) & (delivery.c.state == int(DeliveryState.ON_ITS_WAY))
+    for state, ids in (
+        (DeliveryState.SENT, [row[0] for row in results.sent]),
+        (DeliveryState.FAILED, [row.id for row in results.failed]),
+        (DeliveryState.UNKNOWN, [row.id for row in results.unknown]),
+        (DeliveryState.SKIPPED, results.skipped),
+        (DeliveryState.WAITING, [*results.returned, *(row.id for row in results.postponed)]),
+    ):
+        if ids:
+            change = delivery.update().where(delivery.c.id.in_(ids), mine)
+            connection.execute(change.values(state=int(state), owner=None))
 
 
 def owners_at_work(connection: Connection) -> list[str]:
@@ -371,8 +454,12 @@ def recover(connection: Connection, owner: str) -> list[Recovered]:
     again = sending.c.mode == "at-least-once"
     count = select(sending.c.id, sending.c.mode, func.count()).join(delivery, delivery.c.sending_id == sending.c.id)
     found = [Recovered(*row) for row in connection.execute(count.where(mine).group_by(sending.c.id, sending.c.mode))]
-    repeated = select(sending.c.id).where(sending.c.id == delivery.c.sending_id, again).exists()
-    after = case((repeated, int(DeliveryState.WAITING)), else_=int(DeliveryState.UNKNOWN))
+    own = select(sending.c.id).where(sending.c.id == delivery.c.sending_id)
+    after = case(
+        (own.where(again, sending.c.state == "cancelled").exists(), int(DeliveryState.CANCELLED)),
+        (own.where(again).exists(), int(DeliveryState.WAITING)),
+        else_=int(DeliveryState.UNKNOWN),
+    )
     connection.execute(delivery.update().where(mine).values(state=after, owner=None))
     for sending_id, mode, rows in found:
         if mode == "at-most-once":

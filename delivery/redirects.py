@@ -6,6 +6,8 @@ import re
 from functools import lru_cache
 from urllib.parse import quote, urlsplit, urlunsplit
 
+import idna
+
 MAX_REDIRECT = 8000
 """Characters."""
 _LOCATED = ("http", "https", "ftp")
@@ -34,7 +36,7 @@ def find_redirect(url: str) -> str | None:
         scheme, port = parts.scheme, parts.port
         rest = (quote(parts.path, _KEPT), quote(parts.query, _KEPT), quote(parts.fragment, _KEPT))
         if scheme in _OPAQUE:
-            return urlunsplit((scheme, "", *rest)) if parts.path and not parts.netloc else None
+            return urlunsplit((scheme, "", *rest)) if (parts.path or parts.query) and not parts.netloc else None
         host = _find_host(parts.netloc, port, scheme)
     except ValueError:
         # UnicodeError, of a name that is no host's or of half a character, is one.
@@ -49,5 +51,6 @@ def _find_host(place: str, port: int | None, scheme: str) -> str | None:
         return None
     end = f":{port}" if port is not None else ""
     name = host.removesuffix(end).removesuffix(":")
-    name = name if name.isascii() else name.encode("idna").decode()
+    # The standard library knows IDNA 2003 alone, which takes `straße` for `strasse`: somebody else's domain.
+    name = name if name.isascii() else idna.encode(name, uts46=True).decode()
     return f"{quote(user, '!$%&*+,:;=~')}{at}{name}{end}" if _HOST.fullmatch(name) else None

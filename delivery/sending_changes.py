@@ -40,7 +40,8 @@ def resume(connection: Connection, found: Sending) -> None:
     Raises:
         NotAllowedNow: it is not paused.
     """
-    _change(connection, found, _in_state("paused"), state=_ON_ITS_WAY)
+    # Its tries to be prepared so far were not ended by itself.
+    _change(connection, found, _in_state("paused"), state=_ON_ITS_WAY, attempts=0)
 
 
 def plan(connection: Connection, found: Sending) -> None:

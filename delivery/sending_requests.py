@@ -10,12 +10,13 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 
 from audience.addresses import normalise_email
+from audience.daily_totals import hide_statistics
 from audience.history import Cause
 from audience.list_settings import parse_setting, read_settings
 from audience.lists import MailingList
 from audience.status_rules import Channel, ImportRule, State
 from audience.subscriptions import Address, change_state
-from db.tables import delivery, sending
+from db.tables import delivery
 from delivery.errors import InvalidTarget, SenderNotVerified, UnknownMessage
 from delivery.messages import Message, check_notes
 from delivery.queue import add_delivery
@@ -96,7 +97,7 @@ def request_sending(
     check_target(connection, mailing, target)
     checked = check_sender(connection, mailing, message.channel, sender or Sender(), rules or SendingRules())
     if clear_statistics:
-        _hide_statistics(connection, message)
+        hide_statistics(connection, message.account_id, message.channel, message.number)
     new = add_sending(
         connection,
         mailing,
@@ -214,11 +215,6 @@ def check_sender(
 def _check_message(mailing: MailingList, message: Message) -> None:
     if message.list_id != mailing.id:
         raise UnknownMessage(f"There is no message {message.number} in list {mailing.number}.")
-
-
-def _hide_statistics(connection: Connection, message: Message) -> None:
-    earlier = (sending.c.account_id == message.account_id) & (sending.c.message_id == message.id)
-    connection.execute(sending.update().where(earlier).values(statistics_hidden=True))
 
 
 def _fill_queue(

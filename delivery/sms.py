@@ -15,7 +15,7 @@ from datetime import timedelta
 
 import structlog
 from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from audience.list_settings import read_settings
@@ -25,7 +25,7 @@ from db.engine import Database
 from db.retry import retry_on_conflict
 from db.tables import sending
 from delivery.errors import InvalidMessage
-from delivery.handovers import Gateway, GatewayUnavailable, OutgoingText
+from delivery.handovers import Gateway, GatewayUnavailable, Handover, Outcome, OutgoingText
 from delivery.messages import Message, load_message
 from delivery.queue import ActiveSending, Claimed, DeliveryState, active_sendings, claim_batch
 from delivery.sendings import SendingKind
@@ -52,6 +52,12 @@ LARGEST_BATCH = 200
 IDLE_SECONDS = 0.2
 _DATABASE_SECONDS = 1.0
 """Between two tries to write results down."""
+_AWAY_SECONDS = 1.0
+"""After a gateway took nothing, before it is asked again."""
+_HELD_SECONDS = 30.0
+"""How long a sending is left alone that nothing could be made of."""
+_DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout, OSError)
+"""What passes; whatever else a database says is about the rows."""
 _KINDS: tuple[SendingKind, ...] = ("single", "bulk")
 
 
@@ -83,9 +89,7 @@ def run_sms_lane(database: Database, gateway: Gateway, options: SmsOptions, stop
             try:
                 worked = lane.work(stop)
             except Exception as error:
-                # Only where and what kind: the text of a database's error holds rows.
-                place = traceback.extract_tb(error.__traceback__)[-1]
-                log.error("sms_lane_failed", error=type(error).__name__, place=f"{place.name}:{place.lineno}")
+                log.error("sms_lane_failed", **_describe(error))
                 worked = False
             if not worked:
                 stop.wait(IDLE_SECONDS)
@@ -104,6 +108,7 @@ class SmsLane:
         self._receipts = ReceiptBook(database)
         self._turn = 0
         self._not_before = 0.0
+        self._held: dict[int, float] = {}
         gateway.on_receipts(self._receipts.take)
 
     def work(self, stop: threading.Event) -> bool:
@@ -122,7 +127,7 @@ class SmsLane:
         self._receipts.look_again()
         for kind in _KINDS:
             for of in self._find_active(kind):
-                ready = self._claim(of)
+                ready = self._try_to_claim(of)
                 if ready is not None:
                     self._hand_over(of, ready)
                     return True
@@ -135,6 +140,20 @@ class SmsLane:
         self._turn += 1
         place = self._turn % len(active) if active else 0
         return active[place:] + active[:place]
+
+    def _try_to_claim(self, of: ActiveSending) -> list[Ready] | None:
+        """Claim; a sending that nothing can be made of is left alone for a while, so that others go on."""
+        if time.monotonic() < self._held.get(of.id, 0.0):
+            return None
+        self._held.pop(of.id, None)
+        try:
+            return self._claim(of)
+        except _DATABASE_AWAY:
+            raise
+        except Exception as error:
+            log.error("sending_held", sending=of.number, account_id=of.account_id, **_describe(error))
+            self._held[of.id] = time.monotonic() + _HELD_SECONDS
+            return None
 
     def _claim(self, of: ActiveSending) -> list[Ready] | None:
         """Take the next rows of a sending, on their way from now on; None when it has none."""
@@ -172,19 +191,46 @@ class SmsLane:
         if not ready:
             return
         try:
-            handovers = self._gateway.send([item.text for item in ready])
+            handovers = self._send(of, [item.text for item in ready])
         except GatewayUnavailable as error:
             log.warning("texts_not_handed_over", sending=of.number, reason=str(error), texts=len(ready))
+            self._not_before = time.monotonic() + _AWAY_SECONDS
             # What was paid with this claim stays paid.
             self._write(of, [_return(replace(item, paid=True)) for item in ready])
             return
         cost = sum(item.cost for item in ready)
         self._not_before = time.monotonic() + cost / self._options.per_second
-        pairs = zip(ready, handovers, strict=True)
-        self._write(of, [judge(item, handover, of, self._options.retry) for item, handover in pairs])
+        self._write(of, [self._judge(of, *pair) for pair in zip(ready, handovers, strict=True)])
+
+    def _send(self, of: ActiveSending, texts: Sequence[OutgoingText]) -> Sequence[Handover]:
+        """Hand texts over; of what nobody has an answer for, nobody knows whether it was sent.
+
+        Raises:
+            GatewayUnavailable: none of them was handed over.
+        """
+        try:
+            handovers = self._gateway.send(texts)
+            if len(handovers) == len(texts):
+                return handovers
+            log.error("texts_in_doubt", sending=of.number, texts=len(texts), answers=len(handovers))
+        except GatewayUnavailable:
+            raise
+        except Exception as error:
+            log.error("texts_in_doubt", sending=of.number, texts=len(texts), **_describe(error))
+        return [Handover(Outcome.UNKNOWN)] * len(texts)
+
+    def _judge(self, of: ActiveSending, item: Ready, handover: Handover) -> Result:
+        try:
+            return judge(item, handover, of, self._options.retry)
+        except Exception as error:
+            log.error("text_in_doubt", sending=of.number, delivery=item.row.id, **_describe(error))
+            return Result(item.row, DeliveryState.UNKNOWN, parts=item.cost)
 
     def _write(self, of: ActiveSending, results: Sequence[Result]) -> None:
-        """Write results down, however long the database is away: nobody else knows them."""
+        """Write results down, however long the database is away: nobody else knows them.
+
+        Those that it does not take are written one by one, in the end without what the gateway called them.
+        """
 
         def write() -> None:
             with self._database.write() as connection:
@@ -193,9 +239,22 @@ class SmsLane:
         while True:
             try:
                 return retry_on_conflict(write)
-            except (DBAPIError, PoolTimeout) as error:
+            except _DATABASE_AWAY as error:
                 log.error("results_not_written", sending=of.number, error=type(error).__name__)
                 threading.Event().wait(_DATABASE_SECONDS)
+            except Exception as error:
+                log.error("results_refused", sending=of.number, results=len(results), **_describe(error))
+                return self._write_apart(of, results)
+
+    def _write_apart(self, of: ActiveSending, results: Sequence[Result]) -> None:
+        if len(results) > 1:
+            for result in results:
+                self._write(of, [result])
+        elif results[0].code or results[0].remote_id:
+            self._write(of, [replace(results[0], code=None, remote_id=None)])
+        else:
+            # It stays on its way, and is in doubt once this process has ended.
+            log.error("result_lost", sending=of.number, delivery=results[0].row.id, state=results[0].state.name)
 
 
 class _Batch:
@@ -239,6 +298,12 @@ class _Batch:
         values = row.values
         person = Person(row.id, row.recipient_id, addressee.email or "", addressee.mobile, addressee.fields, values)
         return self._writer.write(self._message, person)
+
+
+def _describe(error: Exception) -> dict[str, str]:
+    """Return only where and what kind an error is: the text of a database's error holds rows."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return {"error": type(error).__name__, "place": f"{place.name}:{place.lineno}"}
 
 
 def _return(item: Ready) -> Result:

@@ -151,8 +151,24 @@ def refund_waiting(connection: Connection, sending_id: int) -> int:
         connection: in a writing transaction that takes them out of the queue next.
         sending_id: internal id, in whichever channel.
     """
-    waiting = (delivery.c.sending_id == sending_id) & (delivery.c.state == int(DeliveryState.WAITING))
-    paid = waiting & delivery.c.parts.is_not(None)
+    return _refund(connection, sending_id, DeliveryState.WAITING)
+
+
+def refund_cancelled(connection: Connection, sending_id: int) -> int:
+    """Give back what was paid for the messages of a sending that were cancelled; return for how many parts.
+
+    Those that it was given back for already have no parts any more, so it may be called again.
+
+    Args:
+        connection: in a writing transaction.
+        sending_id: internal id, in whichever channel.
+    """
+    return _refund(connection, sending_id, DeliveryState.CANCELLED)
+
+
+def _refund(connection: Connection, sending_id: int, state: DeliveryState) -> int:
+    here = (delivery.c.sending_id == sending_id) & (delivery.c.state == int(state))
+    paid = here & delivery.c.parts.is_not(None)
     query = select(delivery.c.account_id, delivery.c.list_id, delivery.c.parts).where(paid).with_for_update()
     rows = connection.execute(query).all()
     if not rows:

@@ -16,6 +16,7 @@ from db.tables import delivery, recipient, sending, subscription
 from delivery.errors import NotEnoughCredits
 from delivery.handovers import Handover, Outcome, OutgoingText
 from delivery.queue import ActiveSending, Claimed, DeliveryState
+from delivery.sendings import OPEN_STATES
 from delivery.smpp_receipts import normalise_id
 from delivery.sms_credits import NO_CREDITS, affordable_parts, give_back_credits, take_credits
 
@@ -185,7 +186,7 @@ def record(connection: Connection, of: ActiveSending, results: Sequence[Result])
         results: of rows that this owner has claimed.
     """
     now = datetime.now(UTC)
-    if any(result.state == DeliveryState.WAITING for result in results) and _is_cancelled(connection, of):
+    if any(result.state == DeliveryState.WAITING for result in results) and _is_over(connection, of):
         results = [_cancel(result) for result in results]
     if results:
         connection.execute(_SET_RESULT, [_to_values(result, now) for result in results])
@@ -219,10 +220,10 @@ _COUNTERS = {
 }
 
 
-def _is_cancelled(connection: Connection, of: ActiveSending) -> bool:
-    """Return whether a sending was cancelled; if not, nobody cancels it before this transaction has ended."""
+def _is_over(connection: Connection, of: ActiveSending) -> bool:
+    """Return whether a sending has ended; if not, nobody ends it before this transaction has ended."""
     query = select(sending.c.state).where(sending.c.id == of.id).with_for_update()
-    return bool(connection.execute(query).scalar_one() == "cancelled")
+    return connection.execute(query).scalar_one_or_none() not in OPEN_STATES
 
 
 def _cancel(result: Result) -> Result:

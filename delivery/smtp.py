@@ -260,6 +260,8 @@ class SmtpSession:
             return self._doubt(error)
         if code in _DONE:
             return Outcome("sent", code, _cut_text(text))
+        if code <= 0:
+            return self._doubt(smtplib.SMTPException("The answer cannot be read."))
         if code == _CLOSING:
             self.close()
         return _refuse(code, text)

@@ -112,10 +112,13 @@ class RowValue:
     """A value that the recipient's row of the queue brings."""
 
     key: str
+    otherwise: Source | None = None
+    """What stands there when the row has nothing: the personal data of that name."""
 
     def __call__(self, occasion: Occasion) -> str:
-        """Return the value; empty where the row has none."""
-        return (occasion.person.values or {}).get(self.key) or ""
+        """Return the value; empty where there is none."""
+        value = (occasion.person.values or {}).get(self.key)
+        return value or (self.otherwise(occasion) if self.otherwise is not None else "")
 
 
 @dataclass(frozen=True, slots=True)

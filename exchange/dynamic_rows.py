@@ -24,7 +24,8 @@ class DynamicRow(NamedTuple):
     email: str
     """As the file has it; empty when the row cannot be read."""
     values: dict[str, str]
-    """By the name of the column; those of a field of the account by `field:<number>` and its name."""
+    """By the name of the column; those headed by the number of a field by `field:<number>` too, and by the
+    field's name, if it has one."""
 
 
 def read_dynamic_rows(stream: BinaryIO, profile: Profile, fields: Mapping[int, str]) -> Iterator[DynamicRow]:
@@ -76,9 +77,9 @@ def _read_header(record: Record, profile: Profile, fields: Mapping[int, str]) ->
 def _names_of(head: str, fields: Mapping[int, str]) -> tuple[str, ...]:
     if len(head) > _NAME_LENGTH:
         raise FileRefused("header", "A column's name is too long.")
-    name = fields.get(int(head)) if head.isascii() and head.isdigit() and len(head) < 10 else None
-    names = (f"field:{int(head)}", name) if name is not None else (head,)
-    return tuple(name for name in names if name)
+    if head.isascii() and head.isdigit() and len(head) < 10:
+        return f"field:{int(head)}", fields.get(int(head)) or head
+    return (head,) if head else ()
 
 
 def _read_row(record: Record, names: list[tuple[str, ...]], email: int) -> DynamicRow:

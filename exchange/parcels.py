@@ -41,6 +41,23 @@ TOO_LARGE = (
 )
 _SHORT = "the member is not as long as its directory entry says"
 _UNKNOWN_TYPE = "application/octet-stream"
+_PACKED_TYPES: Mapping[str, str] = {"gzip": "application/gzip"}
+# What is a message or has parts has rules of its own for how it is encoded (RFC 2045 section 6.4).
+_COMPOSITE = ("message/", "multipart/")
+# Written out: what the library knows depends on its version and on the machine.
+_IMAGE_TYPES: Mapping[str, str] = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "image/jpeg"),
+    **dict.fromkeys((".tif", ".tiff"), "image/tiff"),
+    ".png": "image/png",
+    ".apng": "image/apng",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+    ".svg": "image/svg+xml",
+    ".bmp": "image/bmp",
+    ".ico": "image/vnd.microsoft.icon",
+}
+_FONTS = re.compile(r"@font-face\s*\{[^{}]*\}", re.IGNORECASE)
 _IN_STYLES = re.compile(r"""url\(\s*(?:"([^"]*)"|'([^']*)'|([^"')\s]*))\s*\)""", re.IGNORECASE)
 
 
@@ -93,7 +110,7 @@ class Parcel:
             raise FileRefused("attachments-folder", 'There was no "Attachments" folder in the submitted Zip Archive.')
         if sum(member.file_size for member in here) > ATTACHMENTS_SIZE:
             raise FileRefused("attachments-size", TOO_LARGE)
-        return [_make_file(PurePosixPath(member.filename).name, self._content(member)) for member in here]
+        return [_make_attachment(PurePosixPath(member.filename).name, self._content(member)) for member in here]
 
     def read_images(self, markup: str) -> list[ParcelFile]:
         """Return the images of the archive that the HTML shows by their names.
@@ -110,7 +127,7 @@ class Parcel:
             left -= member.file_size
             if left < 0:
                 raise FileRefused("too-large", f"The images have more than {IMAGES_SIZE:,} bytes.")
-            images.append(_make_file(name, self._content(member)))
+            images.append(ParcelFile(name, _IMAGE_TYPES[_suffix(name)], self._content(member)))
         return images
 
     def copy_recipients(self, target: BinaryIO) -> None:
@@ -166,9 +183,9 @@ def open_parcel(stream: BinaryIO) -> Iterator[Parcel]:
 
 
 def shown_images(markup: str) -> list[str]:
-    """Return the names of the files beside it that HTML shows, as it writes them, each once.
+    """Return the names of the images beside it that HTML shows, as it writes them, each once.
 
-    Addresses of the web and of the message itself are none, nor are those with merge tags.
+    Addresses of the web and of the message itself are none, nor are those with merge tags, fonts and style sheets.
     """
     found: dict[str, None] = {}
     for element in _elements_of(markup):
@@ -192,7 +209,7 @@ def _named_by(element: etree._Element) -> Iterator[str]:
     yield (element.get("background") or "").strip()
     styles = (element.get("style") or "", (element.text or "") if element.tag == "style" else "")
     for style in styles:
-        yield from ("".join(match.groups("")) for match in _IN_STYLES.finditer(style))
+        yield from ("".join(match.groups("")) for match in _IN_STYLES.finditer(_FONTS.sub("", style)))
 
 
 def _lies_beside(name: str) -> bool:
@@ -202,12 +219,16 @@ def _lies_beside(name: str) -> bool:
         parts = urlsplit(name)
     except ValueError:
         return False
-    return not parts.scheme and not parts.netloc
+    return not parts.scheme and not parts.netloc and _suffix(name) in _IMAGE_TYPES
 
 
 def _plain(name: str) -> str:
     """Return the name in an archive that a relative URL stands for, in lower case."""
     return PurePosixPath(unquote(urlsplit(name).path)).as_posix().lower()
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(_plain(name)).suffix
 
 
 def _by_name(archive: zipfile.ZipFile) -> Mapping[str, zipfile.ZipInfo]:
@@ -228,5 +249,9 @@ def _missing(name: str) -> FileRefused:
     return FileRefused("missing-file", f'There was no "{name[:100]}" file in the submitted Zip Archive.')
 
 
-def _make_file(name: str, content: bytes) -> ParcelFile:
-    return ParcelFile(name, mimetypes.guess_type(name)[0] or _UNKNOWN_TYPE, content)
+def _make_attachment(name: str, content: bytes) -> ParcelFile:
+    guessed, packing = mimetypes.guess_type(name)
+    if packing is not None:
+        guessed = _PACKED_TYPES.get(packing)
+    is_plain = guessed is not None and not guessed.startswith(_COMPOSITE)
+    return ParcelFile(name, guessed if is_plain and guessed else _UNKNOWN_TYPE, content)

@@ -27,7 +27,8 @@ SEPARATOR = ";"
 FLAG_COLUMN = "UNICODE"
 """Name of the last column, where there is one, that says whether a message may have any characters."""
 
-_SENDER = re.compile(r"[A-Za-z0-9 ]{1,11}|(?:\+|00)?[0-9]{5,15}")
+_SENDER_NUMBER = re.compile(r"(?:\+|00)?[0-9]{5,15}")
+_SENDER_NAME = re.compile(r"[A-Za-z0-9 ]{1,11}")
 _DATE_FORM = "%Y-%m-%d %H:%M"
 _FLAGS = {"": False, "0": False, "1": True, "false": False, "true": True, "no": False, "yes": True}
 _LEADING_COLUMNS = 2
@@ -41,7 +42,7 @@ class SmsOrder:
     author: str
     """E-mail address or mobile number; may be empty."""
     start_at: datetime | None
-    """Naive; None for now."""
+    """Naive; None for now, or when the messages wait."""
     sends: bool
     """False: the messages wait until somebody plans them."""
     sender: str
@@ -60,6 +61,8 @@ class SmsRow(NamedTuple):
     """As the file has it."""
     text: str
     """With the placeholders filled in."""
+    template: str
+    """With the placeholders as they are."""
     unicode: bool
 
 
@@ -113,7 +116,8 @@ class SmsFile:
         flag = _FLAGS.get(named.pop(_fold(FLAG_COLUMN), "").lower())
         if flag is None:
             raise FileRefused("unicode", f"Line {line}: the column {FLAG_COLUMN} is neither 0 nor 1.")
-        return SmsRow(line, cells[0].strip(), _fill_in(cells[1].strip(), named), flag)
+        template = cells[1].strip()
+        return SmsRow(line, cells[0].strip(), _fill_in(template, named), template, flag)
 
 
 def _fill_in(text: str, values: dict[str, str]) -> str:
@@ -140,8 +144,6 @@ def _read_order(values: Sequence[str]) -> SmsOrder:
             raise FileRefused("header", f"Row {row} has control characters.")
     if action not in ("I", "A"):
         raise FileRefused("action", "Row 3 must be I (send) or A (queue only).")
-    if not _SENDER.fullmatch(sender):
-        raise FileRefused("sender", "Row 4 must be a phone number or at most 11 letters and digits.")
     if list_number and not re.fullmatch("[0-9]{1,9}", list_number):
         raise FileRefused("list", "Row 5 must be empty or the number of a list.")
     if len(campaign) > MAX_CAMPAIGN:
@@ -150,13 +152,22 @@ def _read_order(values: Sequence[str]) -> SmsOrder:
         raise FileRefused("code", f"Row 7 must be a code of 1 to {MAX_CODE} characters.")
     return SmsOrder(
         author=author,
-        start_at=_read_start(start),
+        start_at=_read_start(start) if action == "I" else None,
         sends=action == "I",
-        sender=sender,
+        sender=_read_sender(sender),
         list_number=int(list_number) if list_number else None,
         campaign=campaign,
         code=code,
     )
+
+
+def _read_sender(text: str) -> str:
+    number = "".join(text.split())
+    if _SENDER_NUMBER.fullmatch(number):
+        return number
+    if not _SENDER_NAME.fullmatch(text):
+        raise FileRefused("sender", "Row 4 must be a phone number or at most 11 letters and digits.")
+    return text
 
 
 def _read_start(text: str) -> datetime | None:

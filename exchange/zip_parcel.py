@@ -38,7 +38,7 @@ NESTED = (
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
 _BUFFER_SIZE = 1 << 16
-_UNSAFE_NAME = re.compile(r"[\\\x00-\x1f]|^/|^[A-Za-z]:|(^|/)\.\.(/|$)")
+_UNSAFE_NAME = re.compile(r"[\x00-\x1f]|^/|^[A-Za-z]:|(^|/)\.\.(/|$)")
 
 
 def open_member(stream: BinaryIO, file_name: str) -> BinaryIO:
@@ -133,13 +133,17 @@ def noticing_damage(text: str = "The ZIP archive is damaged.") -> Iterator[None]
 def open_archive(stream: BinaryIO) -> zipfile.ZipFile:
     """Read the directory of an archive; the names in it are known to lead nowhere else.
 
+    Some programs of Windows separate folders by backslashes, although APPNOTE 4.4.17.1 wants slashes.
+
     Raises:
         FileRefused: `zip-members` or `zip-path`.
         zipfile.BadZipFile: it is damaged; see `noticing_damage`.
     """
     archive = zipfile.ZipFile(_Archive(stream))
-    if any(_UNSAFE_NAME.search(info.orig_filename) for info in archive.infolist()):
-        raise FileRefused("zip-path", "The ZIP archive has a member whose name leads out of its folder.")
+    for info in archive.infolist():
+        if _UNSAFE_NAME.search(info.orig_filename.replace("\\", "/")):
+            raise FileRefused("zip-path", "The ZIP archive has a member whose name leads out of its folder.")
+        info.filename = info.filename.replace("\\", "/")
     return archive
 
 

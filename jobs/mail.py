@@ -33,7 +33,7 @@ from delivery.mailbox import fetch_mailbox
 from delivery.messages import load_message
 from delivery.outbox_letters import OutboxOptions
 from delivery.outbox_mails import send_due_mails
-from delivery.preparation import prepare_next
+from delivery.preparation import keep_links, prepare_next
 from delivery.queue import finish_sendings, owners_at_work, recover
 from delivery.routes import make_route
 from delivery.sending_notices import tell_ended
@@ -102,6 +102,9 @@ class _MailRole:
         self._stop = stop
         self._owner = name_owner()
         self._threads: list[threading.Thread] = []
+        self._beating_since: float | None = None
+        """Since when each heartbeat was written in time, of the monotonic clock."""
+        self._beaten = 0.0
         self._route = make_route(options.smtp)
         self._inbound: InboundServer | None = None
 
@@ -146,7 +149,8 @@ class _MailRole:
         )
 
         def add(name: str, seconds: float, kind: SendingKind) -> None:
-            lane = MailLane(self._database, route, gate, messages, self._owner, kind, lane_options)
+            # An owner for each lane: what it has on its way must not look like its own to another.
+            lane = MailLane(self._database, route, gate, messages, name_owner(), kind, lane_options)
             self._loop(name, seconds, lambda: lane.work(self._stop))
 
         add("single", SINGLE_SECONDS, "single")
@@ -220,8 +224,14 @@ class _MailRole:
             return False
 
     def _beat(self) -> None:
+        beaten = monotonic()
+        since, self._beating_since = self._beating_since, None
         with self._database.write() as connection:
             beat(connection, ROLE, self._owner)
+        # A gap shows that the database was away, when nobody else could beat either.
+        is_gapless = since is not None and beaten - self._beaten < SILENCE.total_seconds() / 3
+        self._beating_since = since if is_gapless else beaten
+        self._beaten = beaten
 
     def _plan(self) -> bool:
         return prepare_next(
@@ -250,13 +260,15 @@ class _MailRole:
     def _recover(self) -> None:
         """Take over what processes had on their way that have died since."""
         with self._database.read() as connection:
-            owners = [owner for owner in owners_at_work(connection) if owner != self._owner]
+            owners = owners_at_work(connection)
             limit = datetime.now(UTC) - SILENCE
             beating = select(heartbeat.c.owner).where(heartbeat.c.role == ROLE, heartbeat.c.at > limit)
-            alive = set(connection.execute(beating).scalars())
+            alive = {_process_of(owner) for owner in connection.execute(beating).scalars()}
+        since = self._beating_since
+        knows_others = since is not None and monotonic() - since > SILENCE.total_seconds()
         for owner in owners:
             gone = is_gone(owner)
-            if gone or (gone is None and owner not in alive):
+            if gone or (gone is None and knows_others and _process_of(owner) not in alive):
                 self._recover_from(owner)
 
     def _recover_from(self, owner: str) -> None:
@@ -285,4 +297,13 @@ class _MailRole:
                 host=options.host,
                 vocabulary=options.vocabulary,
             )
-        return compile_message(content, context)
+        compiled = compile_message(content, context)
+        if row.kind == "single":
+            # Nobody prepares it, since its recipient was put into the queue by whoever asked for it.
+            retry_on_conflict(lambda: keep_links(self._database, sending_id, compiled.links))
+        return compiled
+
+
+def _process_of(owner: str) -> str:
+    """Return what all owners of one process have in common."""
+    return owner.rpartition("-")[0]

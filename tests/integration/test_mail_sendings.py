@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import email
 import email.policy
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from mail_sinks import serve_mail
-from mail_world import MailWorld, make_mail_world, wait_until
+from mail_world import MailWorld, make_mail_world, options, wait_until
 from sqlalchemy import select
 
 from audience.events import MailEventKind
 from audience.status_rules import Channel
 from db.engine import Database
-from db.tables import recipient, sending, sending_stop
-from delivery.queue import DeliveryState, add_delivery
+from db.leases import name_owner
+from db.tables import account, recipient, sending, sending_link, sending_stop
+from delivery import preparation
+from delivery.compiling import CompiledMessage
+from delivery.domain_gate import DomainGate, DomainLimit
+from delivery.lanes import CompiledMessages, MailLane
+from delivery.queue import (
+    DeliveryState,
+    Results,
+    active_sendings,
+    add_delivery,
+    claim_batch,
+    record_results,
+)
+from delivery.routes import make_route
 from delivery.sendings import Target, add_sending
 
 
@@ -222,3 +236,100 @@ def test_a_stop_gives_back_what_was_not_sent(world: MailWorld, database: Databas
             row = world.wait_for_state(sent, "completed")
     assert (row.sent, row.unknown) == (500, 0)
     assert set(sink.recipients().values()) == {1}
+
+
+def test_a_closed_account_sends_nothing(world: MailWorld) -> None:
+    world.add_people(2)
+
+    def set_state(state: str) -> None:
+        with world.database.write() as connection:
+            connection.execute(account.update().where(account.c.id == world.account.id).values(state=state))
+
+    under_way, planned = world.send(world.add_message()), world.send(world.add_message())
+    with world.mail_role(None):
+        world.wait_for_state(under_way, "sending")
+    set_state("suspended")
+    other = make_mail_world(world.database, 8)
+    other.add_people(1, names={1: "elsewhere@example.com"})
+    with serve_mail() as sink, world.mail_role(sink):
+        other.wait_for_state(other.send(other.add_message()), "completed")
+        assert set(sink.recipients()) == {"elsewhere@example.com"}
+        assert [world.state(one).state for one in (under_way, planned)] == ["sending", "scheduled"]
+        set_state("active")
+        world.wait_for_state(planned, "completed")
+    assert world.state(under_way).sent == 2
+
+
+def test_who_is_to_be_asked_later_holds_up_nobody_else(world: MailWorld) -> None:
+    world.add_people(2, names={1: "later9@example.com"})
+    with serve_mail() as sink, world.mail_role(sink):
+        first = world.send(world.add_message())
+        wait_until(lambda: world.state(first).sent == 1 and sink.tries["later9@example.com"], "nothing is sent")
+        second = world.send(world.add_message())
+        wait_until(lambda: world.state(second).sent == 1, "the second waits for the first")
+    assert [world.state(one).state for one in (first, second)] == ["sending", "sending"]
+
+
+def test_many_chunks(world: MailWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "CHUNK", 7)
+    world.add_people(50)
+    sent = world.send(world.add_message())
+    with world.mail_role(None):
+        row = world.wait_for_state(sent, "sending")
+    assert (row.total, world.states(sent)) == (50, {DeliveryState.WAITING: 50})
+
+
+def test_an_unforeseen_error_leaves_nothing_on_its_way(world: MailWorld) -> None:
+    world.add_people(5)
+    sent = world.send(world.add_message())
+    with world.mail_role(None):
+        world.wait_for_state(sent, "sending")
+
+    def fail(_sending_id: int) -> CompiledMessage:
+        raise RuntimeError("nobody has thought of this")
+
+    with serve_mail() as sink:
+        route = make_route(options(sink.port).smtp)
+        assert route is not None
+        gate = DomainGate(DomainLimit(1, 0))
+        lane = MailLane(world.database, route, gate, CompiledMessages(fail), name_owner(), "bulk")
+        with pytest.raises(RuntimeError):
+            lane.work(threading.Event())
+        assert world.states(sent) == {DeliveryState.WAITING: 5}
+        assert sink.received == []
+
+
+def test_results_count_once(world: MailWorld) -> None:
+    world.add_people(4)
+    sent = world.send(world.add_message())
+    with world.mail_role(None):
+        world.wait_for_state(sent, "sending")
+    owner = name_owner()
+    with world.database.write() as connection:
+        (of,) = active_sendings(connection, Channel.EMAIL, "bulk")
+        rows = claim_batch(connection, owner, of, 10)
+    results = Results(sent=[(row.id, row.recipient_id, row.address) for row in rows[:3]], returned=[rows[3].id])
+    for claimant in ("somebody:1:2-else", owner, owner):
+        with world.database.write() as connection:
+            record_results(connection, of, results, claimant)
+    assert world.state(sent).sent == 3
+    assert len(world.events(sent)) == 3
+    assert world.states(sent) == {DeliveryState.SENT: 3, DeliveryState.WAITING: 1}
+
+
+def test_links_of_single_messages_are_known(world: MailWorld) -> None:
+    addresses = world.add_people(1)
+    message = world.add_message(track_links=True)
+    with world.database.write() as connection:
+        person = connection.execute(select(recipient.c.id).where(recipient.c.email == addresses[0])).scalar_one()
+        sent = add_sending(
+            connection, world.mailing, Channel.EMAIL, message, kind="single", state="sending", target=Target(to="queue")
+        )
+        add_delivery(connection, sent, world.mailing, person, addresses[0])
+    with serve_mail() as sink, world.mail_role(sink):
+        world.wait_for_state(sent, "completed")
+    with world.database.read_once() as connection:
+        urls = (
+            connection.execute(select(sending_link.c.url).where(sending_link.c.sending_id == sent.id)).scalars().all()
+        )
+    assert urls == ["https://shop.example.com/a?b=1"]

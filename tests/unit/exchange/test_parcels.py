@@ -206,6 +206,9 @@ def test_a_namespace_and_comments_change_nothing() -> None:
         ("<style>p {background: url('b.png')}</style>", ["b.png"]),
         ('<input type="image" src="c.gif"><input src="d.gif">', ["c.gif"]),
         ('<a href="page.html">', []),
+        ("<style>@import url(x.css); p {background: url(a.WEBP?v=1)}</style>", ["a.WEBP?v=1"]),
+        ("<style>@font-face {src: url(f.woff2), url('f.svg#f')} @Font-Face{src:url(g.ttf)}</style>", []),
+        ('<img src="track.php?id=1"><img src="photo.jpeg"><img src="plain">', ["photo.jpeg"]),
         ('<?xml version="1.0" encoding="utf-16"?><img src="è.png">', ["è.png"]),
         ('<img src="http://[x">', []),
         ("", []),
@@ -215,6 +218,40 @@ def test_a_namespace_and_comments_change_nothing() -> None:
 )
 def test_images_that_lie_beside_the_message(markup: str, names: list[str]) -> None:
     assert shown_images(markup) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [
+        ("letter.eml", "application/octet-stream"),
+        ("page.mht", "application/octet-stream"),
+        ("page.MHTML", "application/octet-stream"),
+        ("all.tar.gz", "application/gzip"),
+        ("all.tar.bz2", "application/octet-stream"),
+        ("unknown", "application/octet-stream"),
+        ("note.txt", "text/plain"),
+    ],
+)
+def test_content_types_of_attachments(name: str, content_type: str) -> None:
+    content = make_parcel({f"Attachments/{name}": b"x"}, Attachments="true")
+    assert read_all(content)[2] == [ParcelFile(name, content_type, b"x")]
+
+
+def test_content_types_of_images() -> None:
+    names = {"a.webp": "image/webp", "b.JPG": "image/jpeg", "c.svg": "image/svg+xml"}
+    markup = "".join(f'<img src="{name}">' for name in names).encode()
+    content = make_parcel({"Markup.htm": markup, **dict.fromkeys(names, b"x")})
+    assert {image.name: image.content_type for image in read_all(content)[3]} == names
+
+
+def test_folders_may_be_separated_by_backslashes() -> None:
+    content = make_parcel(
+        {"Attachments\\": b"", "Attachments\\a.txt": b"a", "Markup.htm": b'<img src="img/a.png">', "img\\a.png": b"i"},
+        Attachments="true",
+    )
+    _, _, attachments, images, _ = read_all(content)
+    assert attachments == [ParcelFile("a.txt", "text/plain", b"a")]
+    assert [(image.name, image.content) for image in images] == [("img/a.png", b"i")]
 
 
 def test_names_of_images_may_be_quoted() -> None:

@@ -27,8 +27,8 @@ def test_a_whole_file() -> None:
     file = SmsFile(make_sms())
     assert file.order == ORDER
     assert [tuple(row) for row in file.rows()] == [
-        (9, "+393331234567", "Hello Ann", False),
-        (10, "3331234568", "Hello Bob", False),
+        (9, "+393331234567", "Hello Ann", "Hello [name]", False),
+        (10, "3331234568", "Hello Bob", "Hello [Name]", False),
     ]
 
 
@@ -43,6 +43,8 @@ def test_a_whole_file() -> None:
         (3, ";I;", "sends", True),
         (4, "+393331234567", "sender", "+393331234567"),
         (4, "12345678901", "sender", "12345678901"),
+        (4, "+39 340 1234567", "sender", "+393401234567"),
+        (4, "My shop 24", "sender", "My shop 24"),
         (5, "7", "list_number", 7),
         (6, "", "campaign", ""),
         (6, "Sale; today", "campaign", "Sale today"),
@@ -78,6 +80,12 @@ def test_lines_that_refuse_the_file(row: int, text: str, code: str) -> None:
     with pytest.raises(FileRefused) as refused:
         SmsFile(make_sms(**{f"row{row}": text}))
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize("start", ["22/11/2026 10:30", "2026-11-22 10:30", ""])
+def test_a_date_says_nothing_where_nothing_is_sent(start: str) -> None:
+    order = SmsFile(make_sms(row2=start, row3="A")).order
+    assert (order.sends, order.start_at) == (False, None)
 
 
 @pytest.mark.parametrize(

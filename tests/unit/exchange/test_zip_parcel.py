@@ -62,6 +62,11 @@ def test_what_other_systems_add_is_ignored() -> None:
     assert open_member(io.BytesIO(archive), "a.zip").read() == CSV
 
 
+def test_backslashes_separate_folders_too() -> None:
+    archive = pack(("a\\", b""), ("__MACOSX\\._a.csv", b"x"), ("a\\a.csv", CSV))
+    assert open_member(io.BytesIO(archive), "a.zip").read() == CSV
+
+
 def test_rows_are_read_from_an_archive() -> None:
     source = CsvRows(lambda: open_member(io.BytesIO(GOOD), "a.zip"), Profile(), {"name": "1"})
     [batch] = source.batches(10)
@@ -105,7 +110,12 @@ def test_rows_are_read_from_an_archive() -> None:
         (pack(("/etc/a.csv", CSV)), "zip-path"),
         (pack(("C:/a.csv", CSV)), "zip-path"),
         (pack(("c:a.csv", CSV)), "zip-path"),
-        (pack(("a\\b.csv", CSV)), "zip-path"),
+        (pack(("..\\a.csv", CSV)), "zip-path"),
+        (pack(("a\\..\\..\\b.csv", CSV)), "zip-path"),
+        (pack(("a/..\\../b.csv", CSV)), "zip-path"),
+        (pack(("\\etc\\a.csv", CSV)), "zip-path"),
+        (pack(("\\\\server\\a.csv", CSV)), "zip-path"),
+        (pack(("C:\\a.csv", CSV)), "zip-path"),
         (pack(("a\nb.csv", CSV)), "zip-path"),
         (GOOD.replace(b"contacts.csv", b"cont\0cts.csv"), "zip-path"),
         (pack(("a.csv", CSV), ("../b/", b"")), "zip-path"),
