@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import phonenumbers
 
 from audience.addresses import normalise_email
+from audience.charsets import find_charset
 from audience.errors import InvalidAddress, InvalidSetting
 
 LANGUAGES = ("en", "it", "de", "fr", "es")
@@ -190,11 +191,8 @@ def _read_sms_sender(text: str) -> str:
 
 
 def _read_charset(text: str) -> str:
-    try:
-        known = bool(_CHARSET.fullmatch(text)) and "".encode(text) == b""
-    except LookupError:
-        known = False
-    if not known:
+    # Text in one with a byte order mark could not be cut into lines and put together again.
+    if not _CHARSET.fullmatch(text) or find_charset(text) is None or "".encode(text):
         raise ValueError("It is the name of a character set, such as utf-8.")
     return text.lower()
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from audience.charsets import find_charset
 from delivery.errors import InvalidMessage
 from delivery.headers import encode_address
 from delivery.html_scanner import escape_bare, escape_text, read_value, scan
@@ -47,7 +48,14 @@ MAX_VARIANTS = 16
 _END = re.compile(r"</body", re.IGNORECASE)
 _HAS_MARKUP = re.compile(r"<[a-zA-Z/!]")
 _ASCII = bytes(range(128))
-_ESCAPES: Mapping[str, Escape] = {"text": escape_text, "value": escape_text, "tag": escape_bare}
+_ESCAPES: Mapping[str, Escape] = {
+    "text": escape_text,
+    "value": escape_text,
+    "style": escape_text,
+    "tag": escape_bare,
+}
+_CSS_URL = re.compile(r"(url\()([^()]{1,2000})(?=\))", re.IGNORECASE)
+_CSS_QUOTES = re.compile(r"^(?:[\"']|&quot;|&apos;|&#3[49];)|(?:[\"']|&quot;|&apos;|&#3[49];)$")
 
 
 def compile_message(content: MessageContent, context: MessageContext) -> CompiledMessage:
@@ -169,7 +177,10 @@ class CompiledMessage:
     def _read_links(self, names: frozenset[str]) -> LinkReader:
         context = self._context
         tags = _read_tags(context, names, replaces_tags=self._content.settings.merge_fields)
-        return LinkReader(tags, self._content.settings, self._places, context.sending_id > 0)
+        has_sending = context.sending_id > 0
+        return LinkReader(
+            tags, self._content.settings, self._places, has_sending, tracks=has_sending and context.tracks_clicks
+        )
 
 
 def _make_room(cache: dict[Any, Any]) -> None:
@@ -180,8 +191,8 @@ def _make_room(cache: dict[Any, Any]) -> None:
 def _choose_charset(name: str) -> str:
     """Return the list's charset if it can stand in a mail's text: its lower half is ASCII; else UTF-8."""
     try:
-        is_usable = _ASCII.decode("ascii").encode(name) == _ASCII
-    except (LookupError, UnicodeError):
+        is_usable = find_charset(name) is not None and _ASCII.decode("ascii").encode(name) == _ASCII
+    except UnicodeError:
         is_usable = False
     return name if is_usable else "utf-8"
 
@@ -257,7 +268,7 @@ class _Writer:
         *_, end = (len(html), *(found.start() for found in _END.finditer(html)))
         addition = _write_disclaimer(settings.disclaimer) + settings.conversion_code
         markup = [*self._read_html(html[:end] + addition, images)]
-        if opens and settings.track_opens and self.links.tracks:
+        if opens and settings.track_opens and self.links.has_sending:
             pixel = Slot(read_open_url, leave)
             markup += ('<img src="', pixel, '" width="1" height="1" alt="">')
         return markup + self._read_html(html[end:], images)
@@ -265,19 +276,23 @@ class _Writer:
     def _read_html(self, html: str, images: Mapping[str, str]) -> Markup:
         markup: Markup = []
         for place, text in scan(html):
+            if place in ("style", "sheet"):
+                text = _show_images(text, images)
             if place in _ESCAPES:
                 markup += _escape(self.links.tags.split(text), _ESCAPES[place], is_markup=True)
             elif place == "link":
                 markup += self._replace(text, self.links.read(read_value(text)))
+            elif place in ("sheet", "script"):
+                markup.append(text)
             else:
                 markup += self._replace(text, self._read_source(text.strip(), images))
         return markup
 
     def _read_source(self, text: str, images: Mapping[str, str]) -> Text | None:
+        image = _find_image(text, images)
+        if image is not None:
+            return [image]
         url = read_value(text)
-        # A file may have its name from an address, or from how that is written.
-        if url in images or text in images:
-            return [images.get(url) or images[text]]
         pieces = self.links.tags.split_address(url)
         return None if pieces in ([url], []) else pieces
 
@@ -300,6 +315,22 @@ def _escape(text: Text, escape: Escape, *, is_markup: bool) -> Markup:
         fixed(piece) if isinstance(piece, str) else Slot(piece, leave if is_own_address(piece) else escape)
         for piece in text
     ]
+
+
+def _find_image(text: str, images: Mapping[str, str]) -> str | None:
+    # A file may have its name from an address, or from how that is written.
+    return images.get(read_value(text)) or images.get(text)
+
+
+def _show_images(css: str, images: Mapping[str, str]) -> str:
+    """Return CSS with the addresses of images in it; as it stands in the HTML, where quotes may be references."""
+
+    def replace(found: re.Match[str]) -> str:
+        name = _CSS_QUOTES.sub("", found[2].strip())
+        address = _find_image(name, images)
+        return f"{found[1]}{address}" if address is not None else found[0]
+
+    return _CSS_URL.sub(replace, css) if images else css
 
 
 def _write_disclaimer(disclaimer: str) -> str:

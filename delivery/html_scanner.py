@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import Literal, NamedTuple
 
-Place = Literal["text", "tag", "value", "link", "source"]
-"""In running text; inside a tag, without quotes; inside a quoted value; an address to go to; one to load from."""
+Place = Literal["text", "tag", "value", "link", "source", "style", "sheet", "script"]
+"""In running text; inside a tag, without quotes; inside a quoted value; an address to go to; one to load from; a quoted
+style attribute; what an element `style` has in it; the same of `script`."""
 
 
 class Stretch(NamedTuple):
@@ -32,18 +33,44 @@ _ATTRIBUTE = re.compile(
 _NO_LINKS = ("link", "base")
 _LINKS = ("href", "xlink:href")
 _SOURCES = ("src", "background", "action", "poster", "formaction", "data")
+# Between these tags there are no references, and nothing could be escaped (section 13.1.2, raw text elements).
+_RAW: Mapping[str, tuple[Place, re.Pattern[str]]] = {
+    "style": ("sheet", re.compile(r"</style(?=[\s/>])", re.IGNORECASE)),
+    "script": ("script", re.compile(r"</script(?=[\s/>])", re.IGNORECASE)),
+}
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 
 
 def scan(source: str) -> Iterator[Stretch]:
     """Cut HTML into stretches, which are all of it together."""
     position = 0
+    is_comment = False
     while found := _ELEMENT.search(source, position):
-        if found.start() > position:
-            yield Stretch("text", source[position : found.start()])
+        before = source[position : found.start()]
+        if before:
+            yield Stretch("text", before)
+            is_comment = _ends_in_comment(before, is_comment)
         position = yield from _scan_tag(source, found)
+        name = found[0].removeprefix("<").lower()
+        if name in _RAW and not is_comment:
+            position = yield from _scan_raw(source, name, position)
     if position < len(source):
         yield Stretch("text", source[position:])
+
+
+def _ends_in_comment(text: str, is_comment: bool) -> bool:
+    begin, end = text.rfind("<!--"), text.rfind("-->")
+    return begin > end if begin != end else is_comment
+
+
+def _scan_raw(source: str, name: str, begin: int) -> Generator[Stretch, None, int]:
+    """Return where a raw text element has ended; one without an end tag goes on to the end."""
+    place, end_tag = _RAW[name]
+    found = end_tag.search(source, begin)
+    end = found.start() if found is not None else len(source)
+    if end > begin:
+        yield Stretch(place, source[begin:end])
+    return end
 
 
 def _scan_tag(source: str, element: re.Match[str]) -> Generator[Stretch, None, int]:
@@ -74,7 +101,9 @@ def _place_of(element: str, attribute: str, *, quoted: bool) -> Place:
         return "link"
     if attribute in _SOURCES or attribute in _LINKS:
         return "source"
-    return "value" if quoted else "tag"
+    if not quoted:
+        return "tag"
+    return "style" if attribute == "style" else "value"
 
 
 def read_value(text: str) -> str:

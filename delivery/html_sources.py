@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from charset_normalizer import from_bytes
 
+from audience.charsets import find_charset
 from delivery.errors import InvalidMessage
 from delivery.outgoing_http import OutgoingClient, OutgoingRequest, RequestFailed
 
@@ -28,19 +29,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _META = re.compile(rb"""<meta\s[^>]{0,200}?charset\s{0,9}=\s{0,9}["']?([A-Za-z0-9_:.-]{1,40})""", re.IGNORECASE)
-_NAME = re.compile(r"[A-Za-z0-9_:.+-]{1,40}")
 # What browsers do with these names (WHATWG Encoding, section 4.2): programs say Latin 1 and mean this.
 _REALLY = {"iso8859-1": "cp1252", "ascii": "cp1252"}
-# Codecs of Python's that are no encodings of documents.
-_NO_DOCUMENTS = (
-    "unicode-escape",
-    "unicodeescape",
-    "raw-unicode-escape",
-    "rawunicodeescape",
-    "idna",
-    "punycode",
-    "utf-7",
-)
 _TYPES = ("text/html", "application/xhtml+xml", "text/plain")
 
 
@@ -118,13 +108,11 @@ def _find_name(content: bytes) -> str | None:
 
 
 def _decode_as(content: bytes, name: str) -> str:
+    codec = find_charset(name)
+    if codec is None:
+        raise InvalidMessage("The content is in an encoding that is not known.")
     try:
-        codec = codecs.lookup(name if _NAME.fullmatch(name) else "")
-        if not codec._is_text_encoding or codec.name in _NO_DOCUMENTS:
-            raise LookupError
         return codecs.lookup(_REALLY.get(codec.name, codec.name)).decode(content)[0]
-    except LookupError:
-        raise InvalidMessage("The content is in an encoding that is not known.") from None
     except UnicodeError:
         raise InvalidMessage(f"The content is not text in the encoding {codec.name}, as it claims to be.") from None
 

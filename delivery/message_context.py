@@ -55,6 +55,8 @@ class MessageContext:
     """Whether the mails say that they are bulk, and how to unsubscribe."""
     issued_at: datetime
     """Aware. Stands in Date and in links."""
+    tracks_clicks: bool = True
+    """Whether links lead by way of this server; without a sending they never do."""
 
 
 def sender_of(context: MessageContext) -> Sender:

@@ -17,7 +17,7 @@ from audience.lists import MailingList
 from audience.status_rules import Channel, ImportRule, State
 from audience.subscriptions import Address, change_state
 from db.tables import delivery
-from delivery.errors import InvalidTarget, SenderNotVerified, UnknownMessage
+from delivery.errors import NotAllowedNow, SenderNotVerified, UnknownMessage
 from delivery.messages import Message, check_notes
 from delivery.queue import add_delivery
 from delivery.sender_addresses import is_verified
@@ -151,7 +151,7 @@ def request_single(
     Raises:
         UnknownMessage: the message is another list's.
         InvalidAddress: it is not an e-mail address.
-        InvalidTarget: its owner is not subscribed any more, or has not confirmed.
+        NotAllowedNow: its owner is not subscribed any more, or has not confirmed.
         InvalidMessage: the notes are too long.
         AddressForgotten: the address was erased at its owner's wish.
         SenderNotVerified: as in `request_sending`.
@@ -162,7 +162,7 @@ def request_single(
     address = Address(Channel.EMAIL, normalise_email(email))
     change = change_state(connection, mailing, address, _ADD, cause)
     if change.after != State.SUBSCRIBED:
-        raise InvalidTarget(f"The recipient {_REFUSALS[change.after]}.")
+        raise NotAllowedNow(f"The recipient {_REFUSALS[change.after]}.")
     new = add_sending(
         connection,
         mailing,

@@ -248,6 +248,7 @@ def list_sendings(
     channel: Channel | None = None,
     message: Message | None = None,
     states: Iterable[SendingState] | None = None,
+    kind: SendingKind | None = None,
     limit: int = 1000,
 ) -> list[Sending]:
     """Return the sendings of an account, the newest first.
@@ -258,9 +259,12 @@ def list_sendings(
         channel: None for both.
         message: None for those of all messages.
         states: None for all.
+        kind: None for both.
         limit: how many at most.
     """
     query = _select(account_id).order_by(sending.c.number.desc()).limit(limit)
+    if kind is not None:
+        query = query.where(sending.c.kind == kind)
     if channel is not None:
         query = query.where(sending.c.channel == int(channel))
     if message is not None:

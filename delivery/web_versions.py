@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, exists, select
 
 from audience.status_rules import Channel
-from db.tables import delivery, message, recipient, sending
+from db.tables import delivery, message, recipient, sending, sending_link
 from delivery.compiling import CompiledMessage, Person, compile_message
 from delivery.composition import load_context, load_message_content
 from delivery.errors import InvalidMessage, UnknownMessage
@@ -86,11 +86,20 @@ def _compile(connection: Connection, sent: Row[Any], viewing: Viewing, *, sendin
         host="",
         vocabulary=viewing.vocabulary,
     )
+    context = replace(context, sending_id=sending_id, dkim=None)
     try:
-        return compile_message(content, replace(context, sending_id=sending_id, dkim=None))
+        compiled = compile_message(content, context)
+        if sending_id and compiled.links != _stored_links(connection, sending_id):
+            # The message has been changed since: its links stand at other places than those of what was sent.
+            return compile_message(content, replace(context, tracks_clicks=False))
     except InvalidMessage:
         # The list has lost its sender, for example.
         raise UnknownMessage("The message cannot be shown.") from None
+    return compiled
+
+
+def _stored_links(connection: Connection, sending_id: int) -> tuple[str, ...]:
+    return tuple(connection.execute(_LINKS.where(sending_link.c.sending_id == sending_id)).scalars())
 
 
 def _show(compiled: CompiledMessage, person: Person) -> Page:
@@ -112,5 +121,6 @@ def _find_person(connection: Connection, link: Link) -> Person | None:
 _SENT: Select[Any] = select(sending.c.id, sending.c.message_id, sending.c.subject).where(
     sending.c.channel == int(Channel.EMAIL), exists().where(message.c.id == sending.c.message_id)
 )
+_LINKS: Select[Any] = select(sending_link.c.url).order_by(sending_link.c.place)
 _PERSON: Select[Any] = select(recipient.c.id, recipient.c.email, recipient.c.mobile, recipient.c.fields)
 _QUEUED: Select[Any] = select(delivery.c.id, delivery.c["values"]).order_by(delivery.c.copy)

@@ -25,6 +25,7 @@ from audience.lists import fields_of, lists_of
 from audience.selections import Selection
 from db import streaming
 from db.engine import Database
+from db.leases import CANCELLED, LEASE, MAX_ATTEMPTS, LeaseKeeper, RunTable
 from db.tables import export, export_run
 from exchange.date_patterns import compile_date_pattern
 from exchange.export_csv import CsvFormat, CsvWriter
@@ -32,7 +33,6 @@ from jobs.export_files import Naming, RunFiles, Written, remove_leftovers
 from jobs.export_periods import find_stretch, fix_stretch, is_next
 from jobs.export_types import TYPES
 from jobs.exports import Export, find_export
-from db.leases import CANCELLED, LEASE, MAX_ATTEMPTS, LeaseKeeper, RunTable
 from jobs.storage import Storage
 
 log = structlog.get_logger()

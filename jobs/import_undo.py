@@ -18,13 +18,13 @@ from audience.status_rules import FINAL_REASONS, Channel, Reason
 from audience.suppressions import digest_address, lock_suppressions, suppressed_among
 from db.engine import Database
 from db.functions import merge_json
+from db.leases import CANCELLED, RunTable
 from db.retry import retry_on_conflict
 from db.tables import account, history, import_run, outbox
 from db.types import JsonObject
 from db.undo import UndoCounts, UndoPart, undo_part
 from exchange.profiles import Profile
 from jobs.import_results import UnknownImport
-from db.leases import CANCELLED, RunTable
 
 log = structlog.get_logger()
 

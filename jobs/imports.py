@@ -24,6 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from audience.accounts import Account, load_account, select_active_ids
 from audience.lists import MailingList, fields_of, groups_of, lists_of, load_list
 from db.engine import Database
+from db.leases import MAX_ATTEMPTS, LeaseKeeper, RunTable
 from db.merge import COUNT_NAMES, MergeConflict, MergeCounts
 from db.tables import import_error, import_run
 from exchange.columns import count_reserved
@@ -40,7 +41,6 @@ from jobs.full_lists import FullList, check_missing, find_lists, find_met, keep_
 from jobs.import_chunk import Chunk, ImportPlan
 from jobs.import_endings import ImportEnding, Source
 from jobs.import_results import ImportResult, empty_counters, import_result
-from db.leases import MAX_ATTEMPTS, LeaseKeeper, RunTable
 from jobs.queue import ImportRequest, enqueue_import, spool
 from jobs.storage import Storage
 

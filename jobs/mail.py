@@ -39,6 +39,7 @@ from delivery.routes import make_route
 from delivery.sending_notices import tell_ended
 from delivery.sendings import SendingKind
 from delivery.sms import SmsOptions, run_sms_lane
+from delivery.sms_credits import refund_cancelled
 from delivery.sms_gateway import make_gateway
 from delivery.smtp import SmtpOptions
 from delivery.vocabulary import Vocabulary
@@ -275,6 +276,8 @@ class _MailRole:
         def take() -> None:
             with self._database.write() as connection:
                 found = recover(connection, owner)
+                for row in found:
+                    refund_cancelled(connection, row.sending_id)
             for sending_id, mode, rows in found:
                 # The one place that says how many may be sent twice, or not at all.
                 log.warning("process_died_while_sending", sending_id=sending_id, mode=mode, in_doubt=rows)

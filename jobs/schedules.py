@@ -15,9 +15,9 @@ from sqlalchemy import ColumnElement, Connection, Table, select
 from audience.accounts import select_active_ids
 from db.engine import Database
 from db.functions import insert_into
+from db.leases import RunTable, give_up_when_idle
 from db.retry import retry_on_conflict
 from db.tables import account, export, export_run, schedule, transfer, transfer_run
-from db.leases import RunTable, give_up_when_idle
 from jobs.local_times import day_before, first_instant, local_instant, parse_time, settled_at
 from jobs.schedule_rules import InvalidRule, Rule, newest_times, next_times, parse_rule
 

@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import structlog
-from sqlalchemy import ColumnElement, Row, and_, exists, select
+from sqlalchemy import ColumnElement, Row, and_, exists, or_, select
 
 from audience.accounts import load_account, select_active_ids
 from audience.errors import AudienceError
 from db.engine import Database
 from db.leases import MAX_ATTEMPTS, LeaseKeeper
 from db.retry import retry_on_conflict
-from db.tables import feed, import_run, sending_file
+from db.tables import feed, import_run, sending, sending_file
 from delivery.errors import DeliveryError
 from delivery.sending_requests import SendingRules
 from delivery.waiting_sendings import fail_waiting
@@ -82,7 +82,9 @@ def run_next_sending_file(
     def claim() -> int | None:
         with database.write() as connection:
             active = sending_file.c.account_id.in_(select_active_ids())
-            return SENDING_FILES.claim(connection, owner, active, _is_first_of_folder(), _has_people())
+            is_asked_to_end = sending_file.c.cancel_requested_at.is_not(None)
+            ready = or_(is_asked_to_end, and_(_is_first_of_folder(), _has_people()))
+            return SENDING_FILES.claim(connection, owner, active, ready)
 
     run_id = retry_on_conflict(claim)
     if run_id is None:
@@ -147,7 +149,16 @@ def _take_step(work: Work, cancelled: threading.Event) -> _Ending | None:
         return None
     _note_import(work, imported)
     steps.complete(work.reload())
+    if _is_cancelled(work):
+        return _Ending("cancelled", "sending-cancelled", "The sending was cancelled before it began.")
     return _Ending("completed")
+
+
+def _is_cancelled(work: Work) -> bool:
+    """Tell whether somebody has ended the sending of a file; its people have been imported all the same."""
+    query = select(sending.c.state).where(sending.c.id == work.run.sending_id)
+    with work.database.read_once() as connection:
+        return connection.execute(query).scalar_one_or_none() == "cancelled"
 
 
 def _find_same_content(work: Work) -> int | None:

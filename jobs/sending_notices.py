@@ -75,9 +75,8 @@ def tell_ended_file(connection: Connection, ended: EndedFile) -> None:
 
 
 def _outcome(ended: EndedFile) -> str:
-    outcome = ended.state if ended.is_accepted else "failed"
     # Callers of a service have nothing but this line to act on.
-    return f"{outcome} ({ended.code})" if ended.kind == "recipients" else outcome
+    return f"failed ({ended.code})" if ended.kind == "recipients" and ended.state == "failed" else ended.state
 
 
 def _describe(ended: EndedFile) -> str:

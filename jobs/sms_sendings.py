@@ -13,10 +13,11 @@ from audience.lists import MailingList, lists_of
 from audience.status_rules import Channel
 from db.tables import sending_file
 from delivery.errors import InvalidMessage
-from delivery.messages import MessageSettings, add_message
+from delivery.messages import Message, MessageSettings, add_message
 from delivery.sending_requests import request_sending
 from delivery.sendings import Sender, Target
-from delivery.sms_writing import check_text
+from delivery.sms_requests import find_default_message
+from delivery.sms_writing import check_text, write_text
 from delivery.waiting_sendings import QueueRow, fill_queue, is_waiting, plan_waiting
 from exchange.errors import FileRefused
 from exchange.profiles import Profile
@@ -42,7 +43,7 @@ def begin_sms(work: Work) -> None:
     with work.writing_people() as out:
         out.write(b"mobile\n")
         for row, mobile in _messages(table, mailing):
-            first = first or row.text
+            first = first or row.template
             unicode = unicode or row.unicode
             if mobile is not None:
                 out.write(f"{mobile}\n".encode())
@@ -80,11 +81,15 @@ def _find_list(connection: Connection, work: Work, table: SmsFile) -> MailingLis
 
 
 def _messages(table: SmsFile, mailing: MailingList) -> Iterator[tuple[SmsRow, str | None]]:
-    """Yield the rows with their numbers; None when a row has none, or no text that can be sent."""
+    """Yield the rows with their numbers; None when a row has none, or no text that can be sent.
+
+    The texts are as they go out: nobody who sends them has to know which ones may be Unicode.
+    """
     for row in table.rows():
         try:
-            check_text(row.text, unicode=row.unicode)
-            yield row, normalise_mobile(row.mobile, mailing.default_prefix)
+            written = write_text(check_text(row.text, unicode=row.unicode), unicode=row.unicode)
+            mobile = normalise_mobile(row.mobile, mailing.default_prefix)
+            yield row._replace(text="".join(written.parts)), mobile
         except (InvalidAddress, InvalidMessage):
             yield row, None
 
@@ -93,14 +98,7 @@ def _begin(connection: Connection, work: Work, table: SmsFile, first: str, *, un
     order = table.order
     mailing = _find_list(connection, work, table)
     _keep_code(connection, work, order.code)
-    message = add_message(
-        connection,
-        mailing,
-        Channel.SMS,
-        subject=order.campaign or f"Default {mailing.number}",
-        text=first,
-        settings=MessageSettings(unicode=unicode),
-    )
+    message = _choose_message(connection, mailing, order.campaign, first, unicode=unicode)
     new = request_sending(
         connection,
         mailing,
@@ -120,6 +118,16 @@ def _begin(connection: Connection, work: Work, table: SmsFile, first: str, *, un
     )
     counters = {"message": message.number, "sending": new.number}
     work.note(connection, begun=True, counters=counters, sending_id=new.id, import_id=import_id)
+
+
+def _choose_message(
+    connection: Connection, mailing: MailingList, campaign: str, template: str, *, unicode: bool
+) -> Message:
+    """Return the message that the texts are counted under; it shows nobody's data."""
+    if not campaign:
+        return find_default_message(connection, mailing)
+    settings = MessageSettings(unicode=unicode)
+    return add_message(connection, mailing, Channel.SMS, subject=campaign, text=template, settings=settings)
 
 
 def _keep_code(connection: Connection, work: Work, code: str) -> None:

@@ -14,9 +14,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from audience.accounts import load_account, select_active_ids
 from audience.notices import add_notice
 from db.engine import Database
+from db.leases import CANCELLED, LEASE, MAX_ATTEMPTS, LeaseKeeper
 from db.retry import retry_on_conflict
 from db.tables import transfer, transfer_run
-from db.leases import CANCELLED, LEASE, MAX_ATTEMPTS, LeaseKeeper
 from jobs.remote_access import Dialer
 from jobs.remote_servers import RemoteServer, load_remote_server
 from jobs.remote_sessions import RemoteError, RemoteRefused

@@ -11,12 +11,12 @@ from sqlalchemy import ColumnElement, Connection, Row, exists, select, true
 
 from audience.accounts import Account, select_active_ids
 from db.engine import Database
+from db.leases import RunTable
 from db.retry import retry_on_conflict
 from db.tables import account, export, export_run, feed, remote_server, schedule, transfer, transfer_run
 from db.tables import transferred_file as done_file
 from exchange.file_names import check_pattern
 from jobs.feeds import find_feed, parse_folder
-from db.leases import RunTable
 from jobs.remote_servers import find_remote_server
 from jobs.remote_sessions import check_folder
 from jobs.schedules import enqueue_run, remove_schedule

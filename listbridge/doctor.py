@@ -21,7 +21,7 @@ from listbridge.app import Application, certificate_files, connect
 from listbridge.settings import Settings
 
 LIBRARIES = ("SQLAlchemy", "psycopg", "spyne", "lxml", "pyftpdlib", "asyncssh", "granian", "APScheduler")
-RUNNING_CHECKS = ("scheduler", "ftp")
+RUNNING_CHECKS = ("scheduler", "ftp", "mail")
 """Checks of `readiness` that only a running server can pass."""
 ENDS_SOON = timedelta(days=30)
 

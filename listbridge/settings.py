@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal, NamedTuple, Self, cast
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -333,6 +334,8 @@ class Settings(BaseSettings):
             raise ValueError("ftp_certificate_key needs ftp_certificate")
         parse_networks(self.transfer_allowed_networks)
         parse_relay(self.smtp_relay)
+        _check_server("bounce_imap", self.bounce_imap, ("imaps", "imap"))
+        _check_server("sms_gateway", self.sms_gateway, ("smpp", "smpps", "https", "http"))
         public_url = self.public_url or f"http://{self.http.reachable}"
         object.__setattr__(self, "public_url", _check_public_url(public_url))
         return self
@@ -422,6 +425,22 @@ def _check_public_url(url: str) -> str:
     if not _PUBLIC_URL.fullmatch(url):
         raise ValueError("public_url must be like https://mail.example.com, without ? and #")
     return url.rstrip("/")
+
+
+def _check_server(name: str, url: str, schemes: tuple[str, ...]) -> None:
+    """Check what can be told without a connection; the text shows nothing of the URL, which has a password.
+
+    Raises:
+        ValueError: it is neither empty nor the URL of a server.
+    """
+    try:
+        parts = urlsplit(url)
+        is_server = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_server = False
+    if url and not is_server:
+        begins = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ValueError(f"{name} must begin with {begins} and name a host, with a port from 1 to 65535 if any")
 
 
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:

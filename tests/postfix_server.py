@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,20 +57,23 @@ def find_port() -> int:
 
 
 @contextmanager
-def run_postfix(folder: Path, *, relay_to: int, policy: int | None = None, **settings: str) -> Iterator[int]:
+def run_postfix(*, relay_to: int, policy: int | None = None, **settings: str) -> Iterator[int]:
     """Run Postfix until the block ends; gives its port.
 
     Args:
-        folder: for its files.
         relay_to: port of the server of this machine that it brings everything to.
         policy: port of a policy service that is asked about each recipient (SMTPD_POLICY_README).
         settings: further ones of main.cf.
     """
+    # Not in the folder of the test, which nobody else may enter: its programs run as another user.
+    with tempfile.TemporaryDirectory(prefix="listbridge-postfix-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield from _run(folder, relay_to, policy, settings)
+
+
+def _run(folder: Path, relay_to: int, policy: int | None, settings: dict[str, str]) -> Iterator[int]:
     port = find_port()
-    folder.mkdir(parents=True, exist_ok=True)
-    # Its programs run as another user, who must be able to get there.
-    for parent in (folder, *folder.parents[:-2]):
-        parent.chmod(parent.stat().st_mode | 0o111)
     etc, queue, data = (folder / name for name in ("etc", "queue", "data"))
     for path in (etc, queue, data):
         path.mkdir()

@@ -21,6 +21,7 @@ from jobs.job_listing import (
     cancel_job,
     find_job,
     job_history,
+    newest_jobs,
     retry_job,
     unfinished_jobs,
 )
@@ -35,7 +36,7 @@ app = typer.Typer(help="What the worker does, did and is going to do.")
 _POLL_SECONDS = 0.2
 _NOTHING = "Nothing runs or waits."
 
-KindArgument = Annotated[JobKind, typer.Argument(metavar="KIND", help="import, export or transfer.")]
+KindArgument = Annotated[JobKind, typer.Argument(metavar="KIND", help="import, sending-file, export or transfer.")]
 IdArgument = Annotated[int, typer.Argument(metavar="ID", help="Of the job, as `jobs list` shows it.")]
 
 
@@ -56,11 +57,12 @@ def list_all(
     limit: Annotated[int, typer.Option(min=1, help="Most jobs to list.")] = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """List the newest imports and export runs together, newest first."""
+    """List the newest imports, files that send and export runs together, newest first."""
     with application() as opened, opened.database.read() as connection:
         imports = [_from_import(result) for result in list_imports(connection, limit=limit)]
         exports = [_from_export(run) for run in list_export_runs(connection, limit=limit)]
-    rows = sorted([*imports, *exports], key=lambda row: row["created_at"], reverse=True)[:limit]
+        files = [_from_sending_file(job) for job in newest_jobs(connection, "sending-file", limit)]
+    rows = sorted([*imports, *files, *exports], key=lambda row: row["created_at"], reverse=True)[:limit]
     print_rows(rows, as_json=as_json, nothing="There are no jobs.")
 
 
@@ -80,7 +82,7 @@ def show(kind: KindArgument, number: IdArgument, as_json: JsonOption = False) ->
 def history(
     export: Annotated[int | None, typer.Option(help="Only the runs of this export.")] = None,
     transfer: Annotated[int | None, typer.Option(help="Only the runs of this transfer.")] = None,
-    folder: Annotated[str | None, typer.Option(help="Only the imports from folders of this name.")] = None,
+    folder: Annotated[str | None, typer.Option(help="Only the files from folders of this name.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most jobs to list.")] = 100,
     as_json: JsonOption = False,
 ) -> None:
@@ -151,7 +153,7 @@ def _describe_running(job: Job, now: datetime) -> Row:
         "state": _describe_state(job),
         "rows": job.rows,
         "percent": job.percent,
-        "rows_per_second": job.rate(now) if job.state == "running" else None,
+        "rows_per_second": job.rate(now) if job.state != "queued" else None,
         "since": job.started_at or job.created_at,
         "not_before": job.not_before,
         "host": job.host,
@@ -210,6 +212,19 @@ def _from_import(result: ImportResult) -> Row:
         "rows": result.counters["total"],
         "created_at": result.created_at,
         "finished_at": result.finished_at,
+    }
+
+
+def _from_sending_file(job: Job) -> Row:
+    return {
+        "kind": job.kind,
+        "id": job.id,
+        "account": job.account_number,
+        "file": job.file_name,
+        "state": job.state,
+        "rows": job.rows,
+        "created_at": job.created_at,
+        "finished_at": job.finished_at,
     }
 
 

@@ -33,7 +33,6 @@ from services.mailup.keyed_results import (
     Shape,
     explain,
 )
-from services.mailup.operations_to_come import OperationToCome
 from services.soap.declarations import ANY_TEXT, STRING, Call, Operation, array_of, complex_type
 
 log = structlog.get_logger()
@@ -94,23 +93,6 @@ def keyed_operation(
         return shaped_operation(name, shape or Shape(f"{name}Result"), **parameters)(admit)
 
     return declare
-
-
-def keyed_operation_to_come(name: str, shape: AnyShape | None = None, /, **parameters: Any) -> OperationToCome:
-    """Declare an operation that answers callers with a valid key that it is not available yet.
-
-    Args:
-        name: on the wire.
-        shape: as in `keyed_operation`.
-        parameters: as in `keyed_operation`.
-    """
-
-    def refuse(_call: Call, _account: Account, *_parameters: Any) -> str:
-        log.info("operation_not_available", operation=name)
-        raise Failure(UNRECOGNISED, f"{name} is not available on this server yet.")
-
-    declared = keyed_operation(name, shape, **parameters)(refuse)
-    return OperationToCome(declared.name, declared.result, declared.parameters, declared.function)
 
 
 def find_caller(call: Call, key: str | None) -> Account:

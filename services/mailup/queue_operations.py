@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -20,7 +21,7 @@ from delivery.messages import Message, find_message
 from delivery.sending_changes import move_down, move_up, plan, remove, reschedule, start_now, unplan
 from delivery.sending_requests import request_sending
 from delivery.sendings import OPEN_STATES, Sending, Target, find_sending, list_sendings, queue_of
-from delivery.targets import count_subscribers
+from delivery.targets import count_subscribers, count_target
 from services.mailup.instants import describe_instant
 from services.mailup.keyed_operations import change, find_own_list, keyed_operation
 from services.mailup.keyed_results import INVALID_PARAMETER, Failure, Shape, text_element
@@ -47,11 +48,15 @@ def get_queues(call: Call, account: Account, number: int) -> str:
     newsletterID=INT,
 )
 def get_schedule_status(call: Call, account: Account, number: int) -> str:
-    """Tell of the sending of a message that is to come or under way, or else of the last one."""
+    """Tell of the sending of a message that is to come or under way, or else of the last one.
+
+    One to a single recipient counts only when there was none to many: nobody has planned it.
+    """
     with call.resources.database.read() as connection:
         message = find_message(connection, account.id, Channel.EMAIL, number)
-        coming = list_sendings(connection, account.id, message=message, states=OPEN_STATES)
-        found = coming[-1:] or list_sendings(connection, account.id, message=message, limit=1)
+        find = partial(list_sendings, connection, account.id, message=message)
+        coming = find(kind="bulk", states=OPEN_STATES)
+        found = coming[-1:] or find(kind="bulk", limit=1) or find(limit=1)
     return _describe_schedule(number, found[0] if found else None, account.zone)
 
 
@@ -171,7 +176,10 @@ def describe_queues(call: Call, account: Account, number: int, channel: Channel,
         queue = queue_of(connection, account.id, channel)
         own = [(place, found) for place, found in enumerate(queue, start=1) if found.list_id == mailing.id]
         subscribers = count_subscribers(connection, mailing, channel) if own else 0
-    described = "".join(_describe_entry(found, place, subscribers, account, message_name) for place, found in own)
+        described = "".join(
+            _describe_entry(found, place, _estimate(connection, found, subscribers), account, message_name)
+            for place, found in own
+        )
     return element("list", describe_list(mailing) + element("queues", described))
 
 
@@ -300,7 +308,7 @@ def _class_of(found: Sending) -> str:
     return "DEFERRED" if found.state == "waiting" or (found.state == "scheduled" and is_later) else "IMMEDIATE"
 
 
-def _describe_entry(found: Sending, place: int, subscribers: int, account: Account, message_name: str) -> str:
+def _describe_entry(found: Sending, place: int, estimate: int, account: Account, message_name: str) -> str:
     return element(
         "queue",
         element("scheduleID", str(found.number))
@@ -310,15 +318,15 @@ def _describe_entry(found: Sending, place: int, subscribers: int, account: Accou
         + element("type", _class_of(found))
         + element("status", STATUSES[found.state])
         + element("startDate", describe_instant(found.start_at or found.started_at, account.zone))
-        + element("toSend", str(_estimate(found, subscribers)))
+        + element("toSend", str(estimate))
         + element("position", str(place if found.state != "draft" else 0)),
     )
 
 
-def _estimate(found: Sending, subscribers: int) -> int:
+def _estimate(connection: Connection, found: Sending, subscribers: int) -> int:
     """Return how many a sending goes to; before it begins, how many at most."""
     if found.total or found.target.to == "queue":
-        return found.total
+        return count_target(connection, found)
     return min(len(found.target.addresses), subscribers) if found.target.to == "addresses" else subscribers
 
 

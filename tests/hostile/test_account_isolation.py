@@ -28,7 +28,6 @@ from jobs.feeds import open_list
 from jobs.queue import ImportRequest, enqueue_import
 from jobs.storage import Storage
 from services.contracts import SERVICES
-from services.mailup.operations_to_come import OperationToCome
 from services.soap.declarations import BOOLEAN, DATETIME, INT, Operation, Service
 
 FIRST = 4815
@@ -208,10 +207,7 @@ def _attempts(world: World, operation: Operation, key: str) -> Iterator[tuple[di
 
 def _operations() -> list[tuple[Service, Operation]]:
     return [
-        (service, operation)
-        for service in SERVICES
-        for operation in service.operations
-        if operation.name not in LOGINS and not isinstance(operation, OperationToCome)
+        (service, operation) for service in SERVICES for operation in service.operations if operation.name not in LOGINS
     ]
 
 

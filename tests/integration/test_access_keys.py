@@ -53,7 +53,7 @@ def test_one_key_for_all_services(keyed: Keyed) -> None:
         assert re.fullmatch("[A-Za-z0-9]{64}", key)
         assert keyed.code(SEND, "GetLists", accessKey=key) == "0"
         assert keyed.code(MANAGE, "GetLists", accessKey=key) == "0"
-        assert keyed.code(REPORT, "ReportByMessage", accessKey=key, listID=1, messageID=1) == "1"
+        assert keyed.code(REPORT, "ReportByMessage", accessKey=key, listID=1, messageID=1) in ("5", "7")
         assert keyed.code(REPORT, "Logout", accessKey=key) == "0"
         for other in (SEND, MANAGE, REPORT):
             assert keyed.code(other, "Logout", accessKey=key) == "4"

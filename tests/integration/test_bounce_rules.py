@@ -18,7 +18,15 @@ from audience.webhooks import WebhookSettings, add_webhook
 from db.engine import Database
 from db.leases import name_owner
 from db.tables import inbound_mail, mail_event, notification, outbox, recipient, soft_bounce
-from delivery.bounce_codes import BLOCKED, NO_SUCH_ADDRESS, SOFT
+from delivery.bounce_codes import (
+    BLOCKED,
+    MISCONFIGURED,
+    NO_SUCH_ADDRESS,
+    SOFT,
+    SPAM_CONTENT,
+    BounceClass,
+    classify_answer,
+)
 from delivery.bounce_rules import record_bounce
 from delivery.inbound import MAILS, UNVERIFIED, read_next_mail
 from delivery.inbound_mails import count_mails, find_mail, keep_mail, list_mails
@@ -156,7 +164,30 @@ def test_whoever_is_seen_to_read_begins_anew(database: Database) -> None:
         assert connection.execute(select(soft_bounce.c["count"])).scalar_one() == 1
 
 
-def test_a_block_is_soft_and_a_sending_counts_once(database: Database) -> None:
+@pytest.mark.parametrize(
+    "bounce", [BLOCKED, SPAM_CONTENT, MISCONFIGURED, classify_answer(553, "5.6.7 The server takes no such addresses.")]
+)
+def test_a_refusal_of_the_sender_costs_no_recipient(database: Database, bounce: BounceClass) -> None:
+    world = make_bounce_world(database)
+    ada = world.bring()
+    for about in [world.send(ada) for _ in range(3)]:
+        with database.write() as connection:
+            assert not record_bounce(connection, about, bounce, soft_bounce_limit=1)
+    assert world.state() == State.SUBSCRIBED
+
+
+def test_a_report_of_a_block_is_an_event_only(database: Database) -> None:
+    world = make_bounce_world(database)
+    ada = world.bring()
+    sent = [world.send(ada) for _ in range(4)]
+    for about in sent:
+        listed = f"smtp; 550 5.7.1 blocked using zen.example.net {about.sending_id}"
+        world.receive(status_report(listed), world.return_path(about))
+    assert [world.bounces(about) for about in sent] == [["550 5.7.1"]] * 4
+    assert world.state() == State.SUBSCRIBED
+
+
+def test_a_sending_counts_once(database: Database) -> None:
     world = make_bounce_world(database)
     ada = world.bring()
     about = world.send(ada)

@@ -20,7 +20,8 @@ from audience.subscriptions import parse_address
 from db.engine import Database
 from db.retry import retry_on_conflict
 from db.tables import mail_event
-from delivery.sendings import add_sending
+from delivery.sending_requests import request_sending
+from delivery.sendings import Sender, Target, add_sending
 
 # 00:30 on the second of November in Rome.
 LATE = datetime(2026, 11, 1, 23, 30, tzinfo=UTC)
@@ -88,6 +89,21 @@ def test_hidden_statistics_are_left_out(database: Database) -> None:
         assert connection.execute(select(func.count()).select_from(mail_event)).scalar_one() == 4
         rows = connection.execute(select_mail_statistics(wanted, ["status", "sending"])).all()
     assert [row[1] for row in rows] == [again.number]
+
+
+def test_a_sending_that_begins_anew_leaves_earlier_totals_out(database: Database) -> None:
+    sent = send_message(database)
+    _append(sent, _event(sent, MailEventKind.SENT))
+    with database.write() as connection:
+        request_sending(
+            connection,
+            sent.mailing,
+            sent.message,
+            target=Target(),
+            sender=Sender(email="shop@example.com"),
+            clear_statistics=True,
+        )
+    assert _totals(sent) == []
 
 
 def test_hiding_is_of_one_account_and_channel(database: Database) -> None:

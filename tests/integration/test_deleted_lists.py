@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Table, func, select
 
 from audience.accounts import Account, load_account
 from audience.errors import InvalidSetting, ListBusy, UnknownList
@@ -25,9 +25,11 @@ from audience.lists import (
     lists_with_groups,
 )
 from audience.selections import Selection
+from audience.status_rules import Channel
 from audience.templates import add_template
 from audience.unsubscribed import select_unsubscribed
 from db.engine import Database
+from db.leases import name_owner
 from db.tables import (
     account,
     group_member,
@@ -35,12 +37,20 @@ from db.tables import (
     import_run,
     list_group,
     mailing_list,
+    message,
+    message_file,
     message_template,
     outbox,
     recipient,
+    recipient_filter,
+    sending,
     subscription,
     webhook,
 )
+from delivery.filters import add_filter
+from delivery.message_files import add_file, make_attachment
+from delivery.messages import add_message
+from delivery.sendings import add_sending
 from exchange.profiles import Profile
 from ftp_server.records import look_up
 from jobs import deleted_lists
@@ -48,7 +58,6 @@ from jobs.deleted_lists import GRACE, empty_deleted_lists
 from jobs.feeds import close_list, feeds_of, find_feed, open_list, set_feed
 from jobs.import_results import import_result
 from jobs.imports import run_next_import
-from db.leases import name_owner
 from jobs.queue import ImportRequest, enqueue_import
 from jobs.storage import Storage
 
@@ -206,6 +215,37 @@ def test_its_content_goes(house: House, monkeypatch: pytest.MonkeyPatch) -> None
         assert len(connection.execute(select(history)).all()) == PEOPLE
         assert len(connection.execute(select(mailing_list)).all()) == 2
     assert empty_deleted_lists(house.database) == 0
+
+
+def test_its_messages_go_and_what_was_sent_stays(house: House) -> None:
+    with house.database.write() as connection:
+        for mailing in house.lists:
+            written = add_message(connection, mailing, Channel.EMAIL, subject="Hello", html="<p>x</p>")
+            add_file(connection, written, make_attachment("a.txt", b"x"))
+            add_filter(connection, house.account, "All", ["email empty"], mailing=mailing)
+            for _ in range(3):
+                add_sending(connection, mailing, Channel.EMAIL, written, state="completed")
+        late = add_sending(connection, house.lists[0], Channel.EMAIL, written, state="sending")
+
+    def left(table: Table) -> int:
+        with house.database.read() as connection:
+            return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+    tables = (message, message_file, recipient_filter, sending)
+    house.close()
+    house.make_old()
+    with house.database.write() as connection:
+        here = sending.c.id == late.id
+        connection.execute(sending.update().where(here).values(state="sending"))
+    assert empty_deleted_lists(house.database) == 0
+    assert [left(table) for table in tables] == [2, 2, 2, 7]
+    with house.database.write() as connection:
+        connection.execute(sending.update().where(here).values(state="completed", message_id=None))
+    assert empty_deleted_lists(house.database) == 1
+    assert [left(table) for table in tables] == [1, 1, 1, 7]
+    with house.database.read() as connection:
+        query = select(sending.c.message_number, sending.c.message_id.is_(None)).order_by(sending.c.id)
+        assert [tuple(row) for row in connection.execute(query)][:6] == [(1, True)] * 3 + [(2, False)] * 3
 
 
 def test_emptying_that_was_cut_off_goes_on(house: House) -> None:

@@ -50,11 +50,12 @@ from db.tables import (
     notification,
     outbox,
     recipient,
+    sending,
     subscription,
     suppression,
 )
 from delivery.outbox import queue_mail
-from delivery.sendings import add_sending
+from delivery.sendings import Target, add_sending
 
 EMAIL = "anna.rossi@example.com"
 MOBILE = "+393401234567"
@@ -161,6 +162,23 @@ def test_nothing_of_the_person_is_left_in_any_table(world: World) -> None:
     assert world.rows(group_member) == []
     assert [row.state for row in world.rows(outbox)] == []
     assert [row.raw for row in world.rows(import_error)] == [b"", b"", b"", b"x;y"]
+
+
+def test_he_is_taken_out_of_the_targets_of_sendings(world: World) -> None:
+    both = [
+        (Channel.EMAIL, ("other@example.com", EMAIL)),
+        (Channel.SMS, (MOBILE,)),
+        (Channel.EMAIL, ("x@example.com",)),
+    ]
+    with world.database.write() as connection:
+        for channel, addresses in both:
+            target = Target(to="addresses", addresses=addresses, groups=(1,))
+            add_sending(connection, world.lists[0], channel, None, state="completed", target=target)
+        add_sending(connection, world.lists[0], Channel.EMAIL, None, state="draft")
+    world.erase()
+    targets = [Target.from_dict(row.target) for row in world.rows(sending) if row.target]
+    assert [target.addresses for target in targets] == [("other@example.com",), (), ("x@example.com",), ()]
+    assert targets[1] == Target(to="addresses", groups=(1,))
 
 
 def test_subscriptions_end_for_the_reason_1024(world: World) -> None:

@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,12 @@ def test_a_cut_connection_leaves_doubt(provider: Provider, gateway: HttpGateway)
     assert [handover.outcome for handover in gateway.send([TEXT, TEXT])] == [Outcome.UNKNOWN] * 2
 
 
+def test_a_message_that_cannot_be_written_costs_no_other(provider: Provider, gateway: HttpGateway) -> None:
+    odd = replace(TEXT, parts=("\ud800",))
+    assert [handover.outcome for handover in gateway.send([TEXT, odd])] == [Outcome.ACCEPTED, Outcome.UNKNOWN]
+    assert len(provider.requests) == 1
+
+
 def test_a_provider_that_is_not_there() -> None:
     gateway = make_http_gateway("http://127.0.0.1:1/")
     with pytest.raises(GatewayUnavailable, match="not accepted"):
@@ -144,7 +150,11 @@ def test_the_check(provider: Provider, gateway: HttpGateway) -> None:
         (200, b"[1]", Handover(Outcome.ACCEPTED)),
         (200, b'{"id": true}', Handover(Outcome.ACCEPTED)),
         (200, b"\xff", Handover(Outcome.ACCEPTED)),
-        (429, b"", Handover(Outcome.DEFERRED, code="HTTP 429")),
+        (200, b'{"id": "a\\u0000\\ud800\\r\\u009fb"}', Handover(Outcome.ACCEPTED, "ab")),
+        (200, b'{"id": "' + b"x" * 300 + b'"}', Handover(Outcome.ACCEPTED, "x" * 200)),
+        (200, b'{"id": "\\u0000"}', Handover(Outcome.ACCEPTED)),
+        (200, b"[" * 100_000, Handover(Outcome.ACCEPTED)),
+        *[(status, b"", Handover(Outcome.DEFERRED, code=f"HTTP {status}")) for status in (401, 403, 407, 408, 429)],
         (503, b"", Handover(Outcome.DEFERRED, code="HTTP 503")),
         (400, b"", Handover(Outcome.REFUSED, code="HTTP 400")),
         (500, b"", Handover(Outcome.UNKNOWN, code="HTTP 500")),

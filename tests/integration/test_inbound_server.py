@@ -15,6 +15,7 @@ from audience.status_rules import State
 from db.engine import Database
 from db.migration import migrate
 from db.tables import inbound_mail
+from delivery.bounces import MAX_READ
 from delivery.inbound_server import InboundOptions, InboundServer
 
 REPORT = status_report(UNKNOWN_USER)
@@ -222,6 +223,63 @@ def test_a_database_that_is_away_is_said(sqlite_url: str) -> None:
         with database.write() as connection:
             connection.exec_driver_sql("ALTER TABLE gone RENAME TO inbound_mail")
         assert client.data(REPORT)[0] == 250
+    assert len(_kept(database)) == 1
+    database.close()
+
+
+def test_no_more_is_kept_than_is_read(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    with _serving(database) as server, _connect(server) as client:
+        for end in ("a", "a", "b"):
+            client.sendmail("", [BOUNCES], ("x" * 998 + "\r\n") * (MAX_READ // 1000 + 1) + end)
+    assert [len(mail[3]) for mail in _kept(database)] == [MAX_READ] * 2
+    database.close()
+
+
+@pytest.mark.parametrize("lmtp", [False, True])
+def test_much_at_once_is_told_to_come_again(sqlite_url: str, lmtp: bool) -> None:
+    database = Database(sqlite_url)
+    mail = (b"x" * 998 + b"\r\n") * 300
+    with _serving(database, receiving=500_000, max_size=400_000) as server:
+        first, second = _connect(server, lmtp=lmtp), _connect(server, lmtp=lmtp)
+        for client in (first, second):
+            client.ehlo_or_helo_if_needed()
+            client.mail("")
+            client.rcpt(BOUNCES)
+            assert client.docmd("DATA")[0] == 354
+        first.send(mail)
+        # What the first one sent may still be on its way.
+        for _ in range(100):
+            second.send(mail + b".\r\n")
+            code, text = second.getreply()
+            if code == 452:
+                break
+            second.mail("")
+            second.rcpt(BOUNCES)
+            second.docmd("DATA")
+        assert (code, text[:5]) == (452, b"4.3.1")
+        first.send(b"\r\n.\r\n")
+        assert first.getreply()[0] == 250
+        # There is room again, in the same session too.
+        second.sendmail("", [BOUNCES], mail)
+        for client in (first, second):
+            client.quit()
+    database.close()
+
+
+def test_a_line_without_an_end_ends_the_session(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    with _serving(database) as server:
+        client = _connect(server)
+        client.ehlo()
+        client.mail("")
+        client.rcpt(BOUNCES)
+        assert client.docmd("DATA")[0] == 354
+        with pytest.raises((smtplib.SMTPServerDisconnected, OSError)):
+            for _ in range(1_000):
+                client.send(b"x" * 100_000)
+        with _connect(server) as other:
+            other.sendmail("", [BOUNCES], REPORT)
     assert len(_kept(database)) == 1
     database.close()
 

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from audience.accounts import Account, add_account
 from db.engine import Database
+from db.leases import name_owner
 from db.tables import export, export_run, feed, import_run, remote_server, transfer, transfer_run
 from exchange.profiles import Profile
 from jobs.feeds import open_list
@@ -27,7 +28,6 @@ from jobs.job_listing import (
     retry_job,
     unfinished_jobs,
 )
-from db.leases import name_owner
 from jobs.queue import ImportRequest, enqueue_import, spool
 from jobs.storage import Storage
 

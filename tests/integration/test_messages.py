@@ -185,7 +185,9 @@ def test_what_people_are_getting_stays(shelf: Shelf, state: SendingState) -> Non
     shelf.refuses(NotAllowedNow, remove_file, found, "image", IMAGE.name)
     shelf.do(_set_sending, new.id, state="scheduled", total=3)
     shelf.refuses(NotAllowedNow, edit_message, found)
-    shelf.do(_set_sending, new.id, state="completed")
+    shelf.do(_set_sending, new.id, kind="single", state=state)
+    shelf.do(edit_message, found, subject="To one alone")
+    shelf.do(_set_sending, new.id, kind="bulk", state="completed")
     shelf.do(edit_message, found, subject="Over")
     assert shelf.do(load_message, found.id).subject == "Over"
 

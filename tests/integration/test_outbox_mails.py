@@ -20,7 +20,7 @@ from mail_sinks import MailSink, serve_mail
 from page_shop import Shop, run_sqlite_shop
 from sqlalchemy import Table, select, update
 
-from audience.accounts import add_account, find_account
+from audience.accounts import add_account, find_account, set_account_state
 from audience.lists import MailingList, add_list
 from audience.notices import add_notice
 from audience.status_rules import REQUEST_CONFIRMATION, SUBSCRIBE, UNSUBSCRIBE, Channel, State, Transition
@@ -401,6 +401,22 @@ def test_notices_of_an_account_without_senders(desk: Desk) -> None:
         add_notice(connection, desk.news.account_id, key="a", kind="export", subject="x", text="y", address=STAFF)
     (mail,) = desk.work()
     assert mail["From"] == "postmaster@mail.example.com"
+
+
+def test_a_closed_account_sends_nothing_but_notices(any_desk: Desk) -> None:
+    desk = any_desk
+    person = desk.bring(REQUEST_CONFIRMATION)
+    with desk.database.write() as connection:
+        set_account_state(connection, desk.news.account_id, "suspended")
+        add_notice(connection, desk.news.account_id, key="k", kind="credits", subject="s", text="t", address=STAFF)
+    desk.ask("confirmation", person)
+    assert [mail["To"] for mail in desk.work()] == [STAFF]
+    # Neither does it send what a process had that died.
+    desk.change(outbox.update().values(state="sending", lease_until=datetime.now(UTC) - timedelta(minutes=1)))
+    assert desk.work() == []
+    with desk.database.write() as connection:
+        set_account_state(connection, desk.news.account_id, "active")
+    assert [mail["To"] for mail in desk.work()] == [ADA]
 
 
 def test_a_relay_that_is_down_costs_nothing(desk: Desk) -> None:

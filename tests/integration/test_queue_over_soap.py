@@ -71,6 +71,13 @@ def test_the_queue_and_its_classes(office: Office) -> None:
     assert office.code("GetNewsletterQueues", listID=9) == "5: There is no list 9."
 
 
+def test_people_with_values_of_their_own_are_counted(desk: Office) -> None:
+    personal = {"send_to": "RECIPIENTS", "recipients": "p1@example.com;p2@example.com", "campo1": "Ada;Bob"}
+    desk.send(**personal, deliverydt=LATER)
+    assert desk.load(1).target.to == "queue"
+    assert [entry["toSend"] for entry in desk.queues()] == ["2"]
+
+
 def test_queue_operations(office: Office) -> None:
     names = {"listID": 1, "newsletterID": 1}
     prepared = office.call(
@@ -166,6 +173,12 @@ def test_schedule_status(office: Office) -> None:
     assert schedule_status(office, 1)["deliveryID"] == "2"
     office.update(2, state="completed")
     assert (schedule_status(office, 1)["deliveryID"], schedule_status(office, 1)["status"]) == ("2", "COMPLETED")
+    with office.database.write() as connection:
+        add_sending(connection, office.lists[0], Channel.EMAIL, office.message, kind="single", state="sending")
+    assert schedule_status(office, 1)["deliveryID"] == "2"
+    with office.database.write() as connection:
+        connection.execute(sending.update().values(kind="single"))
+    assert schedule_status(office, 1)["deliveryID"] == "3"
     assert office.code("GetNewsletterScheduleStatus", newsletterID=77) == "7: There is no message 77."
 
 

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from drop_folders import CONTACT, DropFolders, open_drop_folders
 from keyed_calls import SEND, Keyed
-from sqlalchemy import update
 from web_server import serve
 
 from audience.accounts import Account, add_account
@@ -21,6 +20,8 @@ from db.engine import Database
 from db.migration import migrate
 from db.tables import list_group, sending_file
 from delivery.messages import add_message
+from delivery.sending_changes import cancel
+from delivery.sendings import find_sending
 from jobs.storage import Storage
 from services.mailup.send_message_nl import find_start
 
@@ -219,14 +220,18 @@ def test_failures_afterwards_are_told(caller: Caller, name: str, content: bytes,
 
 
 def test_a_sending_that_was_cancelled_meanwhile_stays_so(caller: Caller) -> None:
-    from db.tables import sending
-
+    office = caller.office
     caller.put("cancelled.csv")
+    told = len(office.notices())
     number = caller.send(fileName="cancelled.csv")
-    with caller.office.database.write() as connection:
-        connection.execute(update(sending).where(sending.c.number == number).values(state="cancelled"))
+    with office.database.write() as connection:
+        cancel(connection, find_sending(connection, office.account.id, number))
     finish(caller)
-    assert next(row for row in caller.office.sendings() if row.number == number).state == "cancelled"
+    assert next(row for row in office.sendings() if row.number == number).state == "cancelled"
+    assert (office.run().state, office.run().error_code) == ("cancelled", "sending-cancelled")
+    ((_, subject, text),) = office.notices()[told:]
+    assert subject == f"Sending {number}: cancelled"
+    assert "The sending was cancelled before it began." in text
 
 
 def test_a_file_that_vanishes_after_the_call(caller: Caller) -> None:

@@ -23,11 +23,16 @@ from audience.notices import set_contact
 from audience.smtp_users import add_smtp_user
 from audience.status_rules import Channel
 from db.engine import Database
-from db.tables import arrival, group_member, import_run, list_group, mailing_list, notice, sending_file
+from db.leases import name_owner
+from db.tables import arrival, group_member, import_run, list_group, mailing_list, notice, sending, sending_file
 from delivery.messages import add_message
+from delivery.sending_changes import cancel
+from delivery.sendings import find_sending
 from jobs.feeds import all_feeds_of, feeds_of
 from jobs.housekeeping import keep_house
+from jobs.job_listing import JobRefused, cancel_job, job_history, retry_job, unfinished_jobs
 from jobs.missing_files import tell_missing
+from jobs.sending_files import run_next_sending_file
 from jobs.sending_folders import NoSendingFolder, SendingFolder, disable_folder, enable_folder, folders_of
 from jobs.storage import Storage
 
@@ -231,6 +236,78 @@ def test_what_failed_may_come_again(office: DropFolders) -> None:
     assert [row.state for row in office.runs()] == ["failed", "completed"]
 
 
+@pytest.mark.parametrize("engine", ["massive", "transactional"])
+def test_a_sending_that_was_cancelled_meanwhile(office: DropFolders, engine: str) -> None:
+    with office.database.write() as connection:
+        add_smtp_user(connection, office.account.id, "s1_1", "pass")
+    office.enable(smtp_user="s1_1")
+    office.drop(make_parcel(SendType=engine))
+    assert run_next_sending_file(office.database, office.storage, name_owner())
+    with office.database.write() as connection:
+        cancel(connection, find_sending(connection, office.account.id, 1))
+    office.work_off()
+    assert (one(office).state, office.deliveries()) == ("cancelled", [])
+    assert (office.run().state, office.run().error_code) == ("cancelled", "sending-cancelled")
+    ((_, subject, text),) = office.notices()
+    assert subject == "FTPZIP Campaign0009: cancelled"
+    assert "The sending was cancelled before it began." in text
+    assert office.outcome()["failed"] == ["parcel.zip"]
+
+
+def test_a_column_headed_by_the_number_of_no_field(office: DropFolders) -> None:
+    with office.database.write() as connection:
+        add_smtp_user(connection, office.account.id, "s1_1", "pass")
+    office.enable(smtp_user="s1_1")
+    office.drop(make_parcel({"Recipients.csv": b"111;7;1\nann@example.com;Seven;Ann\n"}, SendType="transactional"))
+    office.work_off()
+    (row,) = office.deliveries()
+    assert row.values == {"field:7": "Seven", "7": "Seven", "field:1": "Ann", "nome": "Ann"}
+
+
+# As a job
+
+
+def test_a_waiting_file_is_cancelled_and_begun_again(office: DropFolders) -> None:
+    run_id = office.drop(make_parcel())
+    assert cancel_job(office.database, "sending-file", run_id).cancel_requested_at is not None
+    office.work_off()
+    assert (office.run().state, office.sendings()) == ("cancelled", [])
+    assert office.outcome()["failed"] == ["parcel.zip"]
+    assert office.notices()[0][1] == "FTPZIP parcel.zip: cancelled"
+    assert retry_job(office.database, office.storage, "sending-file", run_id).state == "queued"
+    office.work_off()
+    assert (office.run().state, one(office).state) == ("completed", "scheduled")
+    assert office.outcome()["processed"] == ["parcel.zip"]
+
+
+def test_a_file_is_cancelled_during_its_import_and_its_sending_with_it(office: DropFolders) -> None:
+    run_id = office.drop(make_parcel())
+    assert run_next_sending_file(office.database, office.storage, name_owner())
+    with office.database.read() as connection:
+        jobs = unfinished_jobs(connection)
+    assert next((job.kind, job.what) for job in jobs) == ("sending-file", "import_zip/parcel.zip")
+    cancel_job(office.database, "sending-file", run_id)
+    office.work_off()
+    assert (office.run().state, one(office).state) == ("cancelled", "failed")
+    with pytest.raises(JobRefused, match="sending of the file has ended"):
+        retry_job(office.database, office.storage, "sending-file", run_id)
+    with office.database.read() as connection:
+        ended = job_history(connection, folder="import_zip")
+    assert [(job.kind, job.state) for job in ended] == [("sending-file", "cancelled")]
+
+
+def test_sendings_to_many_are_listed_while_they_go_on(office: DropFolders) -> None:
+    office.drop(make_parcel())
+    office.work_off()
+    with office.database.write() as connection:
+        values = {"state": "sending", "total": 4, "sent": 2, "failed": 1, "started_at": datetime.now(UTC)}
+        connection.execute(sending.update().values(**values))
+    with office.database.read() as connection:
+        (job,) = unfinished_jobs(connection)
+    assert (job.kind, job.id, job.state, job.rows, job.percent) == ("sending", 1, "sending", 3, 75.0)
+    assert (job.what, job.account_number) == ("News [1] (sending 1)", 1)
+
+
 # Text messages
 
 
@@ -270,6 +347,25 @@ def test_orders_of_text_messages(
     assert (one(office).state, one(office).start_at) == (state, start_at)
     assert one(office).subject == name
     assert len(office.deliveries()) == 2
+
+
+def test_the_default_message_is_one_and_no_message_shows_anybodys_data(office: DropFolders) -> None:
+    office.drop(make_sms(row6=""), "one.csv", "import_sms")
+    office.drop(make_sms(row6="", row7="C2"), "two.csv", "import_sms")
+    office.drop(make_sms(row7="C3"), "three.csv", "import_sms")
+    office.work_off()
+    assert [(row.subject, row.text) for row in office.messages()] == [
+        ("Default 1", "Default 1"),
+        ("Spring", "Hello [name]"),
+    ]
+    assert [row.message_id for row in office.sendings()] == [1, 1, 2]
+
+
+def test_texts_without_unicode_stay_in_the_alphabet_of_phones(office: DropFolders) -> None:
+    rows = "+393331234567;“Ciao” – [A];ë;0\n+393331234568;“Ciao” – [A];ë;1\n"
+    office.drop(make_sms(table=f"M;T;A;UNICODE\n{rows}"), "sms.csv", "import_sms")
+    office.work_off()
+    assert [row.text for row in office.deliveries()] == ['"Ciao" - e', "“Ciao” – ë"]
 
 
 def test_one_code_is_sent_once(office: DropFolders) -> None:

@@ -15,13 +15,14 @@ from audience.notices import set_contact, waiting_notices
 from audience.status_rules import Channel
 from db.engine import Database
 from db.tables import delivery, sending
+from delivery import sms_queue
 from delivery.handovers import Handover, Outcome, OutgoingText, Receipt, ReceiptTaker
 from delivery.queue import DeliveryState
 from delivery.sending_changes import cancel
 from delivery.sending_stops import start_channel, stop_channel
-from delivery.sendings import find_sending
+from delivery.sendings import SendingMode, find_sending
 from delivery.smpp_gateway import SmppGateway, make_smpp_gateway
-from delivery.sms_credits import account_credit
+from delivery.sms_credits import account_credit, refund_cancelled
 from delivery.sms_receipts import read_status_token, record_fate, write_status_token
 
 NUMBERS = [f"+39333123{place:04d}" for place in range(25)]
@@ -287,6 +288,82 @@ def test_an_unreachable_gateway_leaves_everything_in_the_queue(world: SmsWorld) 
     world.work(world.lane(make_smpp_gateway("smpp://a:b@127.0.0.1:1")))
     assert set(world.states(new).values()) == {int(DeliveryState.WAITING)}
     assert credits_of(world) == 10
+
+
+class Broken(Recorder):
+    """A gateway that fails, with the message perhaps sent, or that loses count."""
+
+    def __init__(self, error: Exception | None) -> None:
+        super().__init__()
+        self.error = error
+
+    def send(self, texts: Sequence[OutgoingText]) -> list[Handover]:
+        if self.error is not None:
+            raise self.error
+        return []
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), OSError("x"), None])
+@pytest.mark.parametrize(("mode", "state"), [("at-most-once", UNKNOWN), ("at-least-once", int(DeliveryState.WAITING))])
+def test_what_a_gateway_fails_at_is_in_doubt(
+    world: SmsWorld, error: Exception | None, mode: SendingMode, state: int
+) -> None:
+    world.give(10)
+    world.subscribe(*NUMBERS[:2])
+    new = world.send(world.message(), mode=mode)
+    world.work(world.lane(Broken(error)))
+    assert list(world.states(new).values()) == [state] * 2
+    assert credits_of(world) == 8
+
+
+def test_what_cannot_be_judged_is_in_doubt(world: SmsWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.give(10)
+    world.subscribe(*NUMBERS[:2])
+    new = world.send(world.message())
+    monkeypatch.setattr(sms_queue, "RETRY_MINUTES", ())
+    world.work(world.lane(Recorder(Handover(Outcome.DEFERRED))))
+    assert world.states(new) == {NUMBERS[0]: UNKNOWN, NUMBERS[1]: SENT}
+
+
+def test_a_result_that_the_database_refuses_costs_no_other(world: SmsWorld) -> None:
+    world.give(10)
+    world.subscribe(*NUMBERS[:3])
+    new = world.send(world.message())
+    gateway = Recorder(Handover(Outcome.ACCEPTED, "1"), Handover(Outcome.ACCEPTED, "\ud800"))
+    world.work(world.lane(gateway))
+    assert set(world.states(new).values()) == {SENT}
+    row = world.row(new)
+    assert (row.state, row.sent, len(world.events())) == ("completed", 3, 3)
+
+
+def test_a_sending_that_nothing_can_be_made_of_stops_no_other(world: SmsWorld) -> None:
+    world.give(10)
+    world.subscribe(*NUMBERS[:2])
+    broken, whole = world.send(world.message()), world.send(world.message())
+    world.prepare()
+    with world.database.write() as connection:
+        # It comes first.
+        lost = sending.update().where(sending.c.id == broken.id)
+        connection.execute(lost.values(message_id=999_999, kind="single"))
+    lane = world.lane(Recorder())
+    world.work(lane)
+    assert not lane.work(NOBODY)
+    assert set(world.states(whole).values()) == {SENT}
+    assert set(world.states(broken).values()) == {int(DeliveryState.WAITING)}
+    assert credits_of(world) == 8
+
+
+def test_what_was_paid_for_cancelled_rows_is_given_back_once(world: SmsWorld) -> None:
+    world.give(10)
+    world.subscribe(*NUMBERS[:3])
+    new = world.send(world.message())
+    world.work(world.lane(Recorder(Handover(Outcome.UNKNOWN), Handover(Outcome.UNKNOWN))))
+    assert credits_of(world) == 7
+    with world.database.write() as connection:
+        in_doubt = delivery.update().where(delivery.c.state == UNKNOWN)
+        connection.execute(in_doubt.values(state=int(DeliveryState.CANCELLED)))
+        assert [refund_cancelled(connection, new.id) for _ in range(2)] == [2, 0]
+    assert credits_of(world) == 9
 
 
 def credits_of(world: SmsWorld) -> int:

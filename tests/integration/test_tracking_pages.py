@@ -252,6 +252,25 @@ def test_the_web_version_is_the_readers_own(database: Database, tmp_path: Path) 
         assert _get(site, sent.links(1).web_version_url()).status == 410
 
 
+def test_links_of_a_changed_message_are_as_written(world: tuple[Site, TrackedSending, TrackedSending]) -> None:
+    site, sent, _ = world
+    links = '<a href="https://example.com/1">1</a><a href="https://example.com/2">2</a>'
+    stored = [{"sending_id": sent.sending.id, "place": n, "url": f"https://example.com/{n + 1}"} for n in range(2)]
+    with sent.database.write() as connection:
+        connection.execute(mailing_list.update().values(settings={"sender_email": "news@example.com"}))
+        connection.execute(message.update().values(html=links, text="", settings={"track_links": True}))
+        connection.execute(sending_link.delete().where(sending_link.c.sending_id == sent.sending.id))
+        connection.execute(sending_link.insert(), stored)
+    page = _get(site, sent.links().web_version_url()).text
+    assert [sent.links().click_url(place) in page for place in range(2)] == [True, True]
+    with sent.database.write() as connection:
+        changed = f'<a href="https://example.com/new">0</a>{links}<a href="http://[unsubscribe]/">-</a>'
+        connection.execute(message.update().values(html=changed))
+    page = _get(site, sent.links().web_version_url()).text
+    assert "/c/" not in page and "https://example.com/new" in page
+    assert sent.links().unsubscribe_url((sent.mailing.id,), sent.message.created_at)[:40] in page
+
+
 def test_values_of_the_queue_are_shown(world: tuple[Site, TrackedSending, TrackedSending]) -> None:
     site, sent, _ = world
     with sent.database.write() as connection:

@@ -9,7 +9,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from mail_sinks import serve_mail
@@ -110,9 +109,9 @@ def _relay(port: int) -> dict[str, SmtpOptions]:
     return {"smtp": SmtpOptions(relay=("127.0.0.1", port), hello_name="lists.example.com", connections=2)}
 
 
-def test_a_sending_goes_through(world: MailWorld, tmp_path: Path) -> None:
+def test_a_sending_goes_through(world: MailWorld) -> None:
     addresses = world.add_people(40)
-    with serve_mail() as sink, run_postfix(tmp_path / "pf", relay_to=sink.port) as port:
+    with serve_mail() as sink, run_postfix(relay_to=sink.port) as port:
         sent = world.send(world.add_message("Grüße [campo1]"))
         with world.mail_role(None, **_relay(port)):
             row = world.wait_for_state(sent, "completed")
@@ -124,10 +123,9 @@ def test_a_sending_goes_through(world: MailWorld, tmp_path: Path) -> None:
     assert not mail.defects
 
 
-def test_refused_greylisted_and_too_big(world: MailWorld, tmp_path: Path) -> None:
+def test_refused_greylisted_and_too_big(world: MailWorld) -> None:
     world.add_people(3, names={1: "gone@example.com", 2: "grey@example.com"})
-    folder = tmp_path / "pf"
-    with serve_mail() as sink, _policy() as policy, run_postfix(folder, relay_to=sink.port, policy=policy) as port:
+    with serve_mail() as sink, _policy() as policy, run_postfix(relay_to=sink.port, policy=policy) as port:
         sent = world.send(world.add_message())
         with world.mail_role(None, **_relay(port)):
             wait_until(lambda: (world.state(sent).sent, world.state(sent).failed) == (1, 1), "nothing is sent")
@@ -139,11 +137,11 @@ def test_refused_greylisted_and_too_big(world: MailWorld, tmp_path: Path) -> Non
     assert set(sink.recipients()) == {"grey@example.com", "person3@example.com"}
 
 
-def test_a_server_with_little_room(world: MailWorld, tmp_path: Path) -> None:
+def test_a_server_with_little_room(world: MailWorld) -> None:
     world.add_people(1)
     with (
         serve_mail() as sink,
-        run_postfix(tmp_path / "pf", relay_to=sink.port, message_size_limit="400") as port,
+        run_postfix(relay_to=sink.port, message_size_limit="400") as port,
         world.mail_role(None, **_relay(port)),
     ):
         row = world.wait_for_state(world.send(world.add_message()), "completed")
@@ -152,9 +150,9 @@ def test_a_server_with_little_room(world: MailWorld, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [60, 700, 4_000], ids=["in-the-envelope", "in-the-content", "later"])
-def test_a_connection_that_breaks(world: MailWorld, tmp_path: Path, after: int) -> None:
+def test_a_connection_that_breaks(world: MailWorld, after: int) -> None:
     addresses = world.add_people(10)
-    with serve_mail() as sink, run_postfix(tmp_path / "pf", relay_to=sink.port) as port:
+    with serve_mail() as sink, run_postfix(relay_to=sink.port) as port:
         with _cutting_proxy(port, after) as proxy, world.mail_role(None, **_relay(proxy)):
             sent = world.send(world.add_message(html=f"<p>{'long ' * 400}</p>"), mode="at-least-once")
             wait_until(lambda: world.state(sent).sent >= 9, "nothing is sent")
@@ -167,8 +165,8 @@ def test_a_connection_that_breaks(world: MailWorld, tmp_path: Path, after: int) 
     assert sum(counts.values()) <= 11
 
 
-def test_the_relay_is_looked_at(tmp_path: Path) -> None:
-    with serve_mail() as sink, run_postfix(tmp_path / "pf", relay_to=sink.port) as port:
+def test_the_relay_is_looked_at() -> None:
+    with serve_mail() as sink, run_postfix(relay_to=sink.port) as port:
         route = make_route(options(port).smtp)
         assert route is not None
         lines = route.check()

@@ -51,6 +51,28 @@ def test_parts(html: str, text: str, files: tuple[MessageFile, ...], listed: dic
     assert shape(render(html, text=text, files=files, listed=listed).mail) == expected
 
 
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<p style="color:red;background:url({})">x</p>',
+        '<p style="background:URL( &quot;{}&#34; )">x</p>',
+        "<p style=\"background:url('{}')\">x</p>",
+        "<style>p {{background: url({})}} q {{background: url(other.png)}}</style>",
+        '<style>p {{background: url( "{}" )}}</style>',
+    ],
+)
+def test_images_in_style_sheets(html: str) -> None:
+    image = MessageFile("image", "bg.png", "image/png", PNG)
+    rendered = render(html.format("bg.png"), files=(image,))
+    found = re.search(r"url\((cid:[^()\"' ]+)\)", rendered.html, re.IGNORECASE)
+    assert found is not None
+    shown = next(part for part in rendered.mail.walk() if part.get_content_type() == "image/png")
+    assert found[1] == f"cid:{shown['Content-ID'].strip('<>')}"
+    assert "(data:image/png;base64," in rendered.compiled.render_html(ADA)
+    assert rendered.html.count("cid:") == 1
+    assert render(html.format("bg.png")).html == html.format("bg.png")
+
+
 def test_files_arrive_as_they_are() -> None:
     rendered = render('<img src="img/logo.png?v=1"><img src="other.png">', files=(LOGO, PDF))
     (attachment,) = rendered.mail.iter_attachments()
@@ -108,6 +130,7 @@ def test_large_attachment_is_encoded_once() -> None:
         ("iso-2022-jp", "日本", "語", "iso-2022-jp"),
         ("utf-16", "è", "è", "utf-8"),
         ("utf-7", "è", "è", "utf-8"),
+        ("raw_unicode_escape", "è", "è", "utf-8"),
         ("base64", "è", "è", "utf-8"),
         ("no-such-thing", "è", "è", "utf-8"),
     ],

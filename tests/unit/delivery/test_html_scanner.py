@@ -38,19 +38,46 @@ def places(html: str) -> list[tuple[str, str]]:
         ('<a "b" href=x>', [("tag", '<a "b" href='), ("link", "x"), ("tag", ">")]),
         ("<a =b href=x>", [("tag", "<a =b href="), ("link", "x"), ("tag", ">")]),
         ('<a href="">', [("tag", '<a href="'), ("tag", '">')]),
+        ('<p style="a">', [("tag", '<p style="'), ("style", "a"), ("tag", '">')]),
+        ("<style>a<b></STYLE >", [("tag", "<style>"), ("sheet", "a<b>"), ("tag", "</STYLE >")]),
+        (
+            "<Script src=x>a</scripts></script",
+            [("tag", "<Script src="), ("source", "x"), ("tag", ">"), ("script", "a</scripts></script")],
+        ),
+        ("<styles>a<b>", [("tag", "<styles>"), ("text", "a"), ("tag", "<b>")]),
+        ("<!-- <style> -->a<b>", [("text", "<!-- "), ("tag", "<style>"), ("text", " -->a"), ("tag", "<b>")]),
+        ("<!--a--><style><b>", [("text", "<!--a-->"), ("tag", "<style>"), ("sheet", "<b>")]),
     ],
 )
 def test_places(html: str, expected: list[tuple[str, str]]) -> None:
     assert places(html) == expected
 
 
-@given(st.text(alphabet="<>/\"'= \n[]!-aphrefsrc&;", max_size=80))
+@given(
+    st.text(alphabet="<>/\"'= \n[]!-aphrefsrc&;", max_size=80)
+    | st.lists(st.sampled_from(["<style>", "</style>", "<!--", "-->", "a"])).map("".join)
+)
 def test_nothing_is_lost(html: str) -> None:
     assert "".join(text for _, text in scan(html)) == html
 
 
 @pytest.mark.parametrize(
-    "piece", ["<", "<a", '<a "', "<a href='", "<a href=", "<!--", "<a b ", "</", "<[", "&", '<a href="x" ']
+    "piece",
+    [
+        "<",
+        "<a",
+        '<a "',
+        "<a href='",
+        "<a href=",
+        "<!--",
+        "<a b ",
+        "</",
+        "<[",
+        "&",
+        '<a href="x" ',
+        "<style>",
+        "<!--<style>",
+    ],
 )
 def test_hostile_html_takes_linear_time(piece: str) -> None:
     # What is quadratic would take minutes.

@@ -108,7 +108,34 @@ def test_values_of_a_row_come_first_and_only_for_that_row() -> None:
     assert rendered.text == "4711 <x>/Grace/g@example.net/Ada"
     again = rendered.compiled
     assert again.render_text(ADA) == "[Order No]/Ada/ada@example.org/Ada"
-    assert again.render_text(ADA._replace(values=values | {"nome": "", "Nome": ""})) == "4711 <x>//g@example.net/Ada"
+    assert again.render_text(ADA._replace(values=values | {"Nome": ""})) == "4711 <x>/Ada/g@example.net/Ada"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"campo1": "Dear", "Nome": "Dear"}, "Dear Dear"),
+        ({"nome": "", "field:1": "Dear"}, "Dear Dear"),
+        ({"nome": "", "field:1": ""}, "Ada Ada"),
+        ({"nome": "Dear"}, "Dear Ada"),
+        ({"field:9": ""}, "Ada Ada"),
+    ],
+)
+def test_where_a_row_has_nothing_is_what_is_stored(values: dict[str, str], expected: str) -> None:
+    assert render(text="[nome] [campo1]", person=ADA._replace(values=values)).text == expected
+
+
+def test_where_neither_row_nor_recipient_has_anything_is_the_default() -> None:
+    nobody = ADA._replace(fields={}, values={"nome": "", "città": "", "code": ""})
+    assert render(text="[nome] [città] [code].", person=nobody).text == "friend Roma & Ostia ."
+
+
+@pytest.mark.parametrize("element", ["style", "script", "STYLE media=all"])
+def test_in_raw_text_elements_there_are_no_tags(element: str) -> None:
+    name = element.partition(" ")[0]
+    raw = f"<{element}>a[nome] {{b:'[campo9]'}} <a href='https://x.example/[nome]'></{name}>"
+    person = ADA._replace(fields={"1": "A&B"})
+    assert render(f"{raw}<p>[nome]</p>", person).html == f"{raw}<p>A&amp;B</p>"
 
 
 def test_many_forms_of_rows_take_no_more_memory() -> None:

@@ -81,6 +81,15 @@ TRACKED = [
     ("https://x.example/?", {"link_parameters": "utm=1"}, "https://x.example/?utm=1"),
     ("mailto:b@example.net", {"tracked_schemes": ("mailto",), "link_parameters": "u=1"}, "mailto:b@example.net"),
     ("http://[track]/https://x.example/", {"link_parameters": "utm=1"}, "https://x.example/?utm=1"),
+    ("http://[host]/p", {}, "http://mail.example.com/p"),
+    ("http://[host]/p", {"link_parameters": "utm=1"}, "http://mail.example.com/p?utm=1"),
+    ("mailto:?subject=Hi", {"tracked_schemes": ("mailto",)}, "mailto:?subject=Hi"),
+    ("https://x.exam\r\n\tple/a\nb", {}, "https://x.example/ab"),
+    ("http://user:pw@x.example/", {}, None),
+    ("http:x.example", {}, None),
+    ("https://x.example:99999/", {}, None),
+    ("https://ex%61mple.com/", {}, None),
+    ("https://x.example/" + "a" * 8000, {}, None),
 ]
 
 
@@ -98,6 +107,7 @@ def test_tracked_link(url: str, settings: dict[str, Any], target: str | None) ->
         ("https://x.example/[nome]", "https://x.example/Ada"),
         ("[campo7]", "https://example.net/a?b=1"),
         ("http://[host]/p?n=[nome]", "http://mail.example.com/p?n=Ada"),
+        ("http:[nome]", "http:Ada"),
     ],
 )
 def test_tracked_link_that_is_each_recipients_own(url: str, target: str) -> None:

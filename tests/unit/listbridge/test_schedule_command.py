@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from command_results import Run
+
+from db.engine import Database
+from jobs.sending_queue import SendingFileRequest, enqueue_sending_file
 
 DAILY = ("schedule", "set", "--export", "1")
 
@@ -99,3 +103,22 @@ def test_a_job_from_its_request_to_its_second_beginning(run: Run, export: None) 
     assert run("jobs", "retry", "export", "1").out == "The export job 1 is queued.\n"
     assert json.loads(run("jobs", "show", "export", "1", "--json").out)["state"] == "queued"
     assert "state" in run("jobs", "show", "export", "1").out
+
+
+def test_a_file_that_sends_is_a_job(run: Run, customer: Run, tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/var/listbridge.db")
+    with database.write() as connection:
+        request = SendingFileRequest(account_id=1, kind="parcel", file_name="a.zip", spool_name="gone", size=9)
+        assert enqueue_sending_file(connection, request) == 1
+    (waiting,) = json.loads(run("jobs", "running", "--json").out)
+    assert (waiting["kind"], waiting["id"], waiting["what"]) == ("sending-file", 1, "a.zip")
+    (listed,) = json.loads(run("jobs", "list", "--json").out)
+    assert (listed["kind"], listed["file"], listed["state"]) == ("sending-file", "a.zip", "queued")
+    assert json.loads(run("jobs", "show", "sending-file", "1", "--json").out)["size"] == 9
+    assert "was asked to end" in run("jobs", "cancel", "sending-file", "1", "--wait", "0").out
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE sending_file SET state = 'cancelled', finished_at = created_at")
+    database.close()
+    (ended,) = json.loads(run("jobs", "history", "--json").out)
+    assert (ended["kind"], ended["state"]) == ("sending-file", "cancelled")
+    assert "copy of the file is gone" in run("jobs", "retry", "sending-file", "1").err

@@ -54,6 +54,13 @@ def test_the_config_file_can_be_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
     assert load_settings().workers == 4
 
 
+@pytest.mark.parametrize("url", ["smpp://u:p@host:2775", "SMPPS://u:p@host", "https://u:p@[::1]/send?a={b}", ""])
+def test_gateways(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTBRIDGE_SMS_GATEWAY", url)
+    monkeypatch.setenv("LISTBRIDGE_BOUNCE_IMAP", "imaps://u%40example.com:p@host/INBOX")
+    assert load_settings().sms_gateway == url
+
+
 def test_secret_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = tmp_path / "url"
     secret.write_text("postgresql+psycopg://user:secret@db.example.com/listbridge\n")
@@ -102,6 +109,17 @@ def test_an_address_that_means_everywhere_is_reached_on_the_loopback(address: st
         ("LISTBRIDGE_DATABASE_URL", "postgresql://user:secret@host/x", "postgresql+psycopg://"),
         ("LISTBRIDGE_DATABASE_URL", "secret", "database_url must begin with sqlite:///"),
         ("LISTBRIDGE_DATABASE_URL_FILE", "/nowhere", "LISTBRIDGE_DATABASE_URL_FILE: the file /nowhere cannot be read"),
+        (
+            "LISTBRIDGE_SMS_GATEWAY",
+            "gopher://u:secret@host",
+            "sms_gateway must begin with smpp:// or smpps:// or https",
+        ),
+        ("LISTBRIDGE_SMS_GATEWAY", "smpp://u:secret@:2775", "sms_gateway must begin with smpp://"),
+        ("LISTBRIDGE_SMS_GATEWAY", "https:secret", "sms_gateway must begin with smpp://"),
+        ("LISTBRIDGE_SMS_GATEWAY", "https://u:secret@host:99999", "sms_gateway must begin with smpp://"),
+        ("LISTBRIDGE_SMS_GATEWAY", "https://[secret", "sms_gateway must begin with smpp://"),
+        ("LISTBRIDGE_BOUNCE_IMAP", "pop3://u:secret@host", "bounce_imap must begin with imaps:// or imap:// and name"),
+        ("LISTBRIDGE_BOUNCE_IMAP", "imaps:///secret", "bounce_imap must begin with imaps://"),
         ("LISTBRIDGE_CONFIG", "/nowhere", "LISTBRIDGE_CONFIG: there is no file /nowhere"),
         ("LISTBRIDGE_DATADIR", "x", "LISTBRIDGE_DATADIR is not known. The nearest known one is LISTBRIDGE_DATA_DIR"),
         ("listbridge_datadir", "x", "listbridge_datadir is not known. The nearest known one is LISTBRIDGE_DATA_DIR"),
