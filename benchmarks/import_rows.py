@@ -31,11 +31,11 @@ from audience.accounts import Account, add_account, find_account
 from audience.addresses import normalise_email, normalise_mobile
 from audience.lists import MailingList, add_group, add_list, find_list, set_field
 from db.engine import Database
+from db.leases import name_owner
 from db.migration import migrate
 from db.tables import group_member, history, recipient, subscription
 from exchange.profiles import Profile
 from jobs.imports import import_file
-from db.leases import name_owner
 from jobs.storage import Storage
 
 FIELDS = 8

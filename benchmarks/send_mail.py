@@ -1,6 +1,6 @@
 """Measures how fast messages leave, beside the standard library and beside Postfix's own load generator.
 
-    .venv/bin/python -m benchmarks.send_mail [--messages N] [--database sqlite|postgresql] [--rounds N] [--connections N]
+    .venv/bin/python -m benchmarks.send_mail [--messages N] [--database sqlite|postgresql] [--rounds N]
 
 Everything goes into Postfix's `smtp-sink` (apt: postfix), on a processor of its own where there are two. Messages are
 personalised, of two parts and some 3 kB, with three merge tags and tracked links. In turns: `listbridge mail` without

@@ -25,10 +25,10 @@ from xml.sax.saxutils import escape
 from benchmarks.import_rows import find_account_and_list, open_server, peak_memory, write_file
 from benchmarks.soap_peers.messages import wrap_call
 from db.engine import Database
+from db.leases import name_owner
 from exchange.profiles import Profile
 from jobs.import_results import import_result
 from jobs.imports import import_file, run_next_import
-from db.leases import name_owner
 from jobs.storage import Storage
 from listbridge.logging import configure_logging
 from listbridge.settings import Settings

@@ -21,6 +21,7 @@ from audience.accounts import Account, add_account
 from audience.lists import MailingList, add_group, add_list, set_field
 from audience.status_rules import Channel, Reason, Status
 from db.engine import Database
+from db.leases import name_owner
 from db.tables import group_member, history, import_error, list_group, recipient, subscription
 from exchange.columns import RESERVED
 from exchange.csv_reader import CsvRows
@@ -29,7 +30,6 @@ from exchange.encodings import ENCODINGS
 from exchange.profiles import Profile
 from jobs.import_results import ImportResult
 from jobs.imports import import_file
-from db.leases import name_owner
 from jobs.storage import Storage
 
 CORPUS = Path(__file__).with_name("corpus") / "csv"

@@ -14,10 +14,10 @@ from audience.accounts import Account, add_account
 from audience.lists import add_list
 from audience.status_rules import Channel, Status
 from db.engine import Database
+from db.leases import name_owner
 from db.tables import export_run, recipient, subscription
 from jobs.export_runs import run_next_export
 from jobs.exports import ExportSettings, add_export, request_run
-from db.leases import name_owner
 from jobs.storage import Storage
 
 

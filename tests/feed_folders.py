@@ -15,13 +15,13 @@ from sqlalchemy import select
 from audience.accounts import Account, add_account
 from audience.lists import MailingList
 from db.engine import Database
+from db.leases import name_owner
 from db.tables import import_run, notice, notification
 from exchange.profiles import Profile
 from jobs.acknowledgements import remove_markers
 from jobs.feeds import Feed, find_feed, open_list, set_feed
 from jobs.import_results import ImportResult, import_result
 from jobs.imports import run_next_import
-from db.leases import name_owner
 from jobs.queue import enqueue_arrival
 from jobs.storage import Storage
 

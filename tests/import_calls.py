@@ -18,9 +18,9 @@ from audience.accounts import Account, add_account
 from audience.lists import Group, MailingList, add_group, add_list, set_field
 from audience.status_rules import Channel, State, Status, state_of
 from db.engine import Database
+from db.leases import name_owner
 from db.tables import group_member, import_error, list_group, recipient, subscription
 from jobs.imports import run_next_import
-from db.leases import name_owner
 from jobs.storage import Storage
 
 NAMESPACE = "http://ws.mailupnet.it/"

@@ -13,10 +13,10 @@ from sqlalchemy import select
 
 from audience.accounts import Account, add_account
 from db.engine import Database
+from db.leases import name_owner
 from db.tables import arrival, export, export_run, import_run, transfer_run
 from exchange.profiles import Profile
 from jobs.feeds import open_list, set_feed
-from db.leases import name_owner
 from jobs.remote_access import Dialer
 from jobs.remote_servers import Access, add_remote_server
 from jobs.remote_sessions import Patience

@@ -17,13 +17,13 @@ from audience.accounts import add_account, find_account
 from audience.lists import add_list
 from audience.status_rules import Channel, Status
 from db.engine import Database
+from db.leases import name_owner
 from db.tables import export_run, recipient, subscription
 from db.tables import schedule as schedule_table
 from exchange.export_csv import CsvFormat
 from jobs.export_runs import run_next_export
 from jobs.exports import ExportSettings, add_export
 from jobs.housekeeping import remove_export_leftovers
-from db.leases import name_owner
 from jobs.schedules import enqueue_due
 from jobs.storage import Storage
 

@@ -29,8 +29,8 @@ from sqlalchemy import event
 from transfer_world import World
 
 from db.engine import Database
-from db.tables import transfer_run
 from db.leases import name_owner
+from db.tables import transfer_run
 from jobs.remote_access import Dialer
 from jobs.remote_servers import Access
 from jobs.remote_sessions import Patience, RemoteError, RemoteRefused, RemoteSession

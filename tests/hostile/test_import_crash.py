@@ -18,12 +18,12 @@ import jobs.imports
 from audience.accounts import add_account, find_account
 from audience.lists import add_group, set_field
 from db.engine import Database
+from db.leases import name_owner
 from db.migration import migrate
 from db.tables import group_member, history, import_error, import_run, recipient, subscription
 from exchange.profiles import Profile
 from jobs.feeds import find_feed, open_list, set_feed
 from jobs.imports import run_next_import
-from db.leases import name_owner
 from jobs.queue import enqueue_arrival, spool
 from jobs.storage import Storage
 

@@ -18,12 +18,12 @@ from sqlalchemy import func, select
 from audience.accounts import Account, add_account
 from audience.lists import MailingList, set_field
 from db.engine import Database
+from db.leases import name_owner
 from db.tables import import_run, recipient, subscription
 from exchange.profiles import Profile
 from jobs.feeds import Feed, find_feed, open_list, set_feed
 from jobs.import_results import import_result
 from jobs.imports import import_file, run_next_import
-from db.leases import name_owner
 from jobs.queue import enqueue_arrival, spool
 from jobs.storage import Storage
 

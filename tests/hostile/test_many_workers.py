@@ -22,13 +22,13 @@ from sqlalchemy import Row, Table, select
 
 from audience.accounts import Account, add_account
 from db.engine import Database
+from db.leases import LEASE
 from db.tables import export_run, heartbeat, import_run, recipient
 from exchange.export_csv import CsvFormat
 from exchange.profiles import Profile
 from jobs.export_settings import ExportSettings
 from jobs.exports import add_export, request_run
 from jobs.feeds import open_list
-from db.leases import LEASE
 from jobs.queue import ImportRequest, enqueue_import, spool
 from jobs.schedules import find_schedule, pause_schedule, set_schedule
 from jobs.storage import Storage

@@ -25,10 +25,10 @@ from audience.status_rules import SUBSCRIBE
 from audience.subscriptions import change_state, parse_address
 from audience.webhooks import WebhookSettings, add_webhook, announce
 from db.engine import Database
-from db.tables import notification
 from db.leases import name_owner
-from jobs.notifications import LEASE, Notifier
+from db.tables import notification
 from delivery.outgoing_http import OutgoingClient
+from jobs.notifications import LEASE, Notifier
 from jobs.webhook_requests import Wording
 from jobs.webhook_shares import THREADS
 

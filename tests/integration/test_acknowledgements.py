@@ -23,15 +23,15 @@ from audience.lists import set_field
 from audience.notices import set_contact
 from audience.webhooks import WebhookSettings, add_webhook
 from db.engine import Database
+from db.leases import name_owner
 from db.tables import import_run, mailing_list
+from delivery.outgoing_http import OutgoingClient
 from exchange.errors import InvalidProfile
 from exchange.profiles import Acknowledgement
 from ftp_server.records import record_incomplete
 from jobs import imports
 from jobs.acknowledgements import tell_ended
-from db.leases import name_owner
 from jobs.notifications import Notifier, send_sample
-from delivery.outgoing_http import OutgoingClient
 from jobs.storage import Storage
 from jobs.webhook_requests import Wording
 

@@ -14,12 +14,12 @@ from sqlalchemy import select
 
 from audience.status_rules import Status
 from db.engine import Database
+from db.leases import RunTable, name_owner
 from db.settled import CLOCK_MARGIN, settled_until
 from db.streaming import begin_reading
 from db.tables import export_run, recipient
 from exchange.export_csv import CsvFormat
 from jobs.export_runs import run_next_export
-from db.leases import RunTable, name_owner
 from jobs.storage import Storage
 
 BARE = {"columns": ("email", "unsubscribed_at"), "csv": CsvFormat(header=False), "name_pattern": "{type}.csv"}

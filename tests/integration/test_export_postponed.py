@@ -13,11 +13,11 @@ from sqlalchemy import select, text
 from audience.accounts import Account, add_account
 from audience.lists import add_list
 from db.engine import Database
+from db.leases import name_owner
 from db.tables import export_run, schedule
 from exchange.export_csv import CsvFormat
 from jobs.export_runs import run_next_export
 from jobs.exports import ExportSettings, add_export, request_run
-from db.leases import name_owner
 from jobs.schedules import enqueue_due, enqueue_failed, local_instant
 from jobs.storage import Storage
 

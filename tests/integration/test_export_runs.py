@@ -18,6 +18,7 @@ from audience.accounts import Account, add_account, load_account
 from audience.lists import add_list, lists_of, set_field
 from audience.status_rules import Channel, Status
 from db.engine import Database
+from db.leases import RunTable, name_owner
 from db.tables import export, export_run, recipient, schedule, subscription
 from exchange.export_csv import CsvFormat
 from jobs.export_runs import run_next_export
@@ -30,7 +31,6 @@ from jobs.exports import (
     find_export,
     request_run,
 )
-from db.leases import RunTable, name_owner
 from jobs.schedules import enqueue_due
 from jobs.storage import Storage
 

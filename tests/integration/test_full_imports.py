@@ -18,6 +18,7 @@ from audience.lists import MailingList, add_list, set_field
 from audience.status_rules import SUBSCRIBE, Reason
 from audience.subscriptions import change_state, parse_address
 from db.engine import Database
+from db.leases import RunTable, name_owner
 from db.tables import history, import_error, import_run, recipient, subscription
 from exchange.profiles import Profile
 from jobs.bundles import NEVER, release_bundles
@@ -25,7 +26,6 @@ from jobs.feeds import Feed, remove_feed, set_feed
 from jobs.import_results import import_result
 from jobs.import_undo import undo_import
 from jobs.imports import CHUNK_ROWS, import_file, run_next_import
-from db.leases import RunTable, name_owner
 from jobs.queue import enqueue_arrival, spool
 from jobs.storage import Storage
 

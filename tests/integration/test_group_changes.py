@@ -21,6 +21,7 @@ from audience.lists import Group, MailingList, add_group, add_list, find_group, 
 from audience.status_rules import Channel, Reason, Status
 from audience.suppressions import lock_suppressions
 from db.engine import Database
+from db.leases import name_owner
 from db.retry import retry_on_conflict
 from db.tables import (
     account,
@@ -35,7 +36,6 @@ from db.tables import (
 )
 from exchange.profiles import Profile
 from jobs.imports import import_file
-from db.leases import name_owner
 from jobs.storage import Storage
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

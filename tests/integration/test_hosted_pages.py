@@ -26,8 +26,8 @@ from audience.status_rules import REQUEST_CONFIRMATION, UNSUBSCRIBE, State
 from audience.subscriptions import change_state, parse_address
 from db.engine import Database
 from db.tables import history, mailing_list
-from jobs.storage import Storage
 from delivery.colors import contrast
+from jobs.storage import Storage
 from services.hosted.texts import TEXTS
 from services.http.application import HttpOptions
 

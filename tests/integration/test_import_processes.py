@@ -18,9 +18,9 @@ from web_server import serve
 from audience.list_changes import delete_list
 from audience.lists import MailingList, groups_of
 from db.engine import Database
+from db.leases import RunTable, name_owner
 from db.tables import api_user, import_run, outbox
 from exchange.profiles import Profile
-from db.leases import RunTable, name_owner
 from jobs.queue import ImportRequest, ImportState, enqueue_import
 from jobs.storage import Storage
 

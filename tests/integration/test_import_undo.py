@@ -20,6 +20,7 @@ from audience.status_rules import REQUEST_CONFIRMATION, SUBSCRIBE, UNSUBSCRIBE, 
 from audience.subscriptions import Address, change_state
 from audience.unsubscribed import select_unsubscribed
 from db.engine import Database
+from db.leases import name_owner
 from db.tables import (
     group_member,
     history,
@@ -32,7 +33,6 @@ from db.tables import (
 from exchange.profiles import Profile
 from jobs.import_results import UnknownImport
 from jobs.import_undo import UndoRefused
-from db.leases import name_owner
 
 
 @pytest.fixture

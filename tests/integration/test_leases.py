@@ -16,9 +16,9 @@ from sqlalchemy import Row, select
 
 from audience.accounts import add_account
 from db.engine import Database
+from db.leases import CANCELLED, LEASE, LEASE_OF_LIVING, RENEWALS, LeaseKeeper, RunTable, name_owner
 from db.tables import export, export_run
 from jobs.job_listing import JobRefused, cancel_job
-from db.leases import CANCELLED, LEASE, LEASE_OF_LIVING, RENEWALS, LeaseKeeper, RunTable, name_owner
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 RUNS = RunTable(export_run)

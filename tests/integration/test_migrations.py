@@ -19,11 +19,11 @@ from audience.lists import add_group, add_list, find_list
 from audience.status_rules import SUBSCRIBE, UNSUBSCRIBE, Channel, Reason, State
 from audience.subscriptions import Cause, ProfileChange, change_state, parse_address
 from db.engine import Database
+from db.leases import name_owner
 from db.migration import is_current, migrate
 from db.tables import account, account_counter, api_user, export_run, history, metadata
 from jobs.export_runs import run_next_export
 from jobs.exports import ExportSettings, add_export, request_run
-from db.leases import name_owner
 from jobs.storage import Storage
 
 LATEST_BUT_ONE = "0001"

@@ -26,10 +26,10 @@ from audience.status_rules import SUBSCRIBE
 from audience.subscriptions import change_state, parse_address
 from audience.webhooks import WebhookSettings, add_webhook, announce, change_webhook
 from db.engine import Database
-from db.tables import notification, webhook
 from db.leases import name_owner
-from jobs.notifications import LEASE, RETRY_DELAYS, Notifier, recent_deliveries, send_sample
+from db.tables import notification, webhook
 from delivery.outgoing_http import OutgoingClient
+from jobs.notifications import LEASE, RETRY_DELAYS, Notifier, recent_deliveries, send_sample
 from jobs.storage import Storage
 from jobs.webhook_requests import Wording
 from jobs.webhook_shares import PER_ACCOUNT, PER_WEBHOOK, THREADS, Shares

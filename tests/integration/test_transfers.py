@@ -31,9 +31,9 @@ from transfer_world import FEED, World
 
 from audience.notices import set_contact
 from db.engine import Database
+from db.leases import name_owner
 from db.tables import import_run, notice, schedule, transfer_run
 from jobs.imports import run_next_import
-from db.leases import name_owner
 from jobs.remote_access import Dialer
 from jobs.remote_servers import (
     Access,

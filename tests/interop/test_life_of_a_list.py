@@ -26,9 +26,9 @@ from python_tools import Suds, Zeep
 from sqlalchemy import Row, select
 
 from audience.lists import set_field
+from db.leases import name_owner
 from db.tables import group_member, list_group, mailing_list, recipient, subscription
 from jobs.imports import run_next_import
-from db.leases import name_owner
 from services.contracts import SERVICES
 
 # The driver of gSOAP has C++ for each operation, so it is left to the calls that every stack makes.

@@ -17,11 +17,11 @@ from web_server import Site, serve
 from audience.accounts import Account, add_account
 from audience.lists import Group, MailingList, add_group, add_list, set_field
 from db.engine import Database
+from db.leases import name_owner
 from db.migration import migrate
 from db.tables import account as account_table
 from db.tables import group_member, history, import_error, import_run, recipient, subscription
 from jobs.imports import run_next_import
-from db.leases import name_owner
 from jobs.storage import Storage
 
 DOCUMENT = (
