@@ -1,109 +1,63 @@
 """The command line: every command of `listbridge.commands` under its name, and how errors are told.
 
-Exit codes: 0 done, 1 could not be done (one line on standard error says why), 2 not understood.
+Exit codes: 0 done, 1 could not be done (one line on standard error says why), 2 not understood. Only the module of the
+command that is called is imported, so that a command starts at once whatever the others need.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 
 import typer
 from sqlalchemy.exc import OperationalError
+from typer.models import CommandInfo
 
-from audience.errors import AudienceError
-from delivery.errors import DeliveryError
-from exchange.errors import FileRefused, InvalidProfile
-from jobs.feeds import FeedInUse, InvalidFolder
-from jobs.import_results import UnknownImport
-from jobs.import_undo import UndoRefused
-from jobs.sending_folders import NoSendingFolder
-from listbridge.app import describe_database_error
-from listbridge.commands import (
-    accounts,
-    bounces,
-    contracts,
-    dkim,
-    exports,
-    feeds,
-    fields,
-    filters,
-    ftp_users,
-    groups,
-    imports,
-    installation,
-    jobs,
-    mailing_lists,
-    messages,
-    outbox,
-    profiles,
-    queue,
-    recipients,
-    relay,
-    remotes,
-    roles,
-    schedules,
-    senders,
-    sms,
-    sms_credits,
-    smtp_users,
-    templates,
-    transfers,
-    webhooks,
-)
-from listbridge.errors import CommandError
+GROUPS: Mapping[str, str] = {
+    "account": "accounts",
+    "list": "mailing_lists",
+    "message": "messages",
+    "group": "groups",
+    "template": "templates",
+    "field": "fields",
+    "ftp-user": "ftp_users",
+    "recipient": "recipients",
+    "profile": "profiles",
+    "import": "imports",
+    "export": "exports",
+    "schedule": "schedules",
+    "remote": "remotes",
+    "transfer": "transfers",
+    "feed": "feeds",
+    "smtp-user": "smtp_users",
+    "outbox": "outbox",
+    "relay": "relay",
+    "bounces": "bounces",
+    "sms": "sms",
+    "credits": "sms_credits",
+    "queue": "queue",
+    "filter": "filters",
+    "sender": "senders",
+    "dkim": "dkim",
+    "webhook": "webhooks",
+    "jobs": "jobs",
+    "wsdl": "contracts",
+}
+"""Modules of `listbridge.commands` by the first word of their commands."""
+SINGLE_COMMANDS = ("roles", "installation")
+"""Modules whose commands have one word."""
 
-app = typer.Typer(
-    name="listbridge",
-    help="A server for programs that speak to an e-mail marketing platform over SOAP, HTTP and FTP.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-for commands in (roles.app, installation.app):
-    app.registered_commands += commands.registered_commands
-app.add_typer(accounts.app, name="account")
-app.add_typer(mailing_lists.app, name="list")
-app.add_typer(messages.app, name="message")
-app.add_typer(groups.app, name="group")
-app.add_typer(templates.app, name="template")
-app.add_typer(fields.app, name="field")
-app.add_typer(ftp_users.app, name="ftp-user")
-app.add_typer(recipients.app, name="recipient")
-app.add_typer(profiles.app, name="profile")
-app.add_typer(imports.app, name="import")
-app.add_typer(exports.app, name="export")
-app.add_typer(schedules.app, name="schedule")
-app.add_typer(remotes.app, name="remote")
-app.add_typer(transfers.app, name="transfer")
-app.add_typer(feeds.app, name="feed")
-app.add_typer(smtp_users.app, name="smtp-user")
-app.add_typer(outbox.app, name="outbox")
-app.add_typer(relay.app, name="relay")
-app.add_typer(bounces.app, name="bounces")
-app.add_typer(sms.app, name="sms")
-app.add_typer(sms_credits.app, name="credits")
-app.add_typer(queue.app, name="queue")
-app.add_typer(filters.app, name="filter")
-app.add_typer(senders.app, name="sender")
-app.add_typer(dkim.app, name="dkim")
-app.add_typer(webhooks.app, name="webhook")
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(contracts.app, name="wsdl")
 
-_REFUSALS = (
-    CommandError,
-    AudienceError,
-    DeliveryError,
-    InvalidFolder,
-    FeedInUse,
-    FileRefused,
-    InvalidProfile,
-    NoSendingFolder,
-    UnknownImport,
-    UndoRefused,
-)
-"""What rooms refuse with a text for people."""
+def make_app() -> typer.Typer:
+    """Return the application with all commands."""
+    app = _make_app()
+    for name in SINGLE_COMMANDS:
+        app.registered_commands += _find_app(name).registered_commands
+    for name, module in GROUPS.items():
+        app.add_typer(_find_app(module), name=name)
+    return app
 
 
 def main() -> None:
@@ -111,15 +65,79 @@ def main() -> None:
     # What the program writes holds personal data, so nobody but its own user may read it.
     os.umask(0o077)
     try:
-        app(prog_name="listbridge")
-    except _REFUSALS as error:
-        _fail(str(error))
+        _find_commands(sys.argv[1] if len(sys.argv) > 1 else "")(prog_name="listbridge")
     except OperationalError as error:
+        from listbridge.app import describe_database_error
+
         _fail(f"The database cannot be used: {describe_database_error(error)}")
     except BrokenPipeError:
         # Whoever read our output has enough; Python must not try to flush the rest.
         sys.stdout = None
         sys.exit(1)
+    except Exception as error:
+        if not isinstance(error, _find_refusals()):
+            raise
+        _fail(str(error))
+
+
+def _find_commands(first: str) -> typer.Typer:
+    """Return an application that has the command that begins with a word, or all when none does."""
+    app = _make_app()
+    # Beside a single command, or a single group, its name would be taken for superfluous.
+    app.callback()(lambda: None)
+    if first in GROUPS:
+        app.add_typer(_find_app(GROUPS[first]), name=first)
+        return app
+    for name in SINGLE_COMMANDS:
+        commands = _find_app(name).registered_commands
+        if first in map(_name_of, commands):
+            app.registered_commands += commands
+            return app
+    return make_app()
+
+
+def _name_of(command: CommandInfo) -> str:
+    return command.name or getattr(command.callback, "__name__", "").replace("_", "-")
+
+
+def _make_app() -> typer.Typer:
+    return typer.Typer(
+        name="listbridge",
+        help="A server for programs that speak to an e-mail marketing platform over SOAP, HTTP and FTP.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+
+
+def _find_app(module: str) -> typer.Typer:
+    app: typer.Typer = import_module(f"listbridge.commands.{module}").app
+    return app
+
+
+def _find_refusals() -> tuple[type[Exception], ...]:
+    """Return what rooms refuse with a text for people."""
+    from audience.errors import AudienceError
+    from delivery.errors import DeliveryError
+    from exchange.errors import FileRefused, InvalidProfile
+    from jobs.feeds import FeedInUse, InvalidFolder
+    from jobs.import_results import UnknownImport
+    from jobs.import_undo import UndoRefused
+    from jobs.sending_folders import NoSendingFolder
+    from listbridge.errors import CommandError
+
+    return (
+        CommandError,
+        AudienceError,
+        DeliveryError,
+        InvalidFolder,
+        FeedInUse,
+        FileRefused,
+        InvalidProfile,
+        NoSendingFolder,
+        UnknownImport,
+        UndoRefused,
+    )
 
 
 def _fail(text: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 
-from listbridge.cli import app
+from listbridge.cli import make_app
 from listbridge.settings import Settings, known_variables
 
 ROOT = Path(__file__).parents[3]
@@ -23,7 +23,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 def walk_commands() -> Iterator[tuple[str, Any]]:
     """Yield each command that is no group, under its full name."""
-    pending: list[tuple[str, Any]] = [("listbridge", typer.main.get_command(app))]
+    pending: list[tuple[str, Any]] = [("listbridge", typer.main.get_command(make_app()))]
     while pending:
         name, command = pending.pop()
         children = getattr(command, "commands", None)
