@@ -27,7 +27,7 @@ from delivery.smtp import SmtpOptions
 from jobs.mail import MailOptions, run_mail
 from services.mailup.merge_tags import VOCABULARY
 
-DEADLINE_SECONDS = 40.0
+DEADLINE_SECONDS = 120.0
 HTML = '<html><body><p>Hello [campo1], <a href="https://shop.example.com/a?b=1">shop</a></p></body></html>'
 
 

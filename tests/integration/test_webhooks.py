@@ -246,7 +246,7 @@ def test_the_channel_is_told(world: World) -> None:
         ("soap", None),
         ("ftp", None),
         ("import", None),
-        ("bounce", None),
+        ("bounce", "recipient"),
     ],
 )
 def test_the_door_is_the_source(world: World, door: str, source: Source | None) -> None:
