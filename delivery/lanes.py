@@ -39,6 +39,7 @@ from delivery.queue import (
     record_results,
     return_unbegun,
     settle_roughly,
+    write_links,
 )
 from delivery.routes import MailRoute
 from delivery.sendings import SendingKind
@@ -51,7 +52,8 @@ LOOK_SECONDS = 0.25
 BATCH_SECONDS = 0.5
 """How long a batch should take: so much is in doubt when the process dies."""
 FIRST_BATCH = 50
-LARGEST_BATCH = 500
+LARGEST_BATCH = 250
+"""Rows; so that others who write need not wait long for its results to be written."""
 KEPT_MESSAGES = 8
 RETRY_MINUTES = (1, 5, 15, 60, 180, 360)
 """After the first, second, … try; then as after the last."""
@@ -152,19 +154,30 @@ class MailLane:
         self._turn += 1
         for place in range(len(active)):
             of = active[(self._turn + place) % len(active)]
-            claimed = self._claim(of)
+            message = self._find_message(of)
+            claimed = self._claim(of, message)
             if claimed:
-                self._bring(of, claimed, stop)
+                self._bring(of, claimed, message, stop)
                 return True
         return False
 
-    def _claim(self, of: ActiveSending) -> list[Claimed]:
+    def _find_message(self, of: ActiveSending) -> CompiledMessage | None:
+        try:
+            return self._messages.find(of.id)
+        except DeliveryError as error:
+            log.error("message_not_sent", sending=of.number, reason=str(error))
+            return None
+
+    def _claim(self, of: ActiveSending, message: CompiledMessage | None) -> list[Claimed]:
         closed = self._gate.closed() if not self._route.shares_servers else []
 
         def claim() -> list[Claimed]:
             with self._database.write() as connection:
                 if self._is_unsure:
                     return_unbegun(connection, self._owner)
+                if self._kind == "single" and message is not None:
+                    # Nobody has prepared it: its recipient was put into the queue by whoever asked for it.
+                    write_links(connection, of.id, message.links)
                 return claim_batch(connection, self._owner, of, self._batch, without_domains=closed)
 
         self._is_unsure, is_unsure = True, self._is_unsure
@@ -174,13 +187,17 @@ class MailLane:
             log.info("unbegun_returned", sending=of.number)
         return claimed
 
-    def _bring(self, of: ActiveSending, claimed: list[Claimed], stop: threading.Event) -> None:
+    def _bring(
+        self, of: ActiveSending, claimed: list[Claimed], message: CompiledMessage | None, stop: threading.Event
+    ) -> None:
         began = monotonic()
         batch = _Batch(self._database, of, claimed, self._options.retry)
         try:
-            self._bring_all(batch, self._messages.find(of.id), stop)
-        except DeliveryError as error:
-            self._fail_all(batch, str(error))
+            if message is None:
+                for row in claimed:
+                    batch.note(row, NOT_WRITTEN)
+            else:
+                self._bring_all(batch, message, stop)
         finally:
             # Also when something unforeseen happened to one of them: what became of the others must not be lost.
             batch.give_back_rest()
@@ -239,11 +256,6 @@ class MailLane:
         pause = min(2.0 ** min(self._troubles, 7) - 2, 60.0)
         self._rests_until = monotonic() + pause
         log.warning("relay_unreachable", error=str(error), pause_seconds=pause)
-
-    def _fail_all(self, batch: _Batch, reason: str) -> None:
-        log.error("message_not_sent", sending=batch.of.number, reason=reason)
-        for row in batch.claimed:
-            batch.note(row, NOT_WRITTEN)
 
     def _write(self, of: ActiveSending, results: Results) -> None:
         """Write results down, however long the database is away: nobody else knows them."""

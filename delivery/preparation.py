@@ -18,10 +18,10 @@ from db.engine import Database
 from db.functions import insert_into
 from db.leases import MAX_ATTEMPTS, LeaseKeeper, RunTable
 from db.retry import retry_on_conflict
-from db.tables import delivery, sending, sending_link, sending_stop
+from db.tables import delivery, sending, sending_stop
 from db.types import UtcDateTime
 from delivery.errors import DeliveryError, InvalidMessage
-from delivery.queue import DeliveryState
+from delivery.queue import DeliveryState, write_links
 from delivery.sending_notices import tell_ended
 from delivery.sendings import Target
 from delivery.targets import select_target
@@ -104,7 +104,7 @@ def _prepare(
             raise InvalidMessage("The sending could not be prepared, three times.")
         if row.channel == Channel.EMAIL:
             links = read_links(sending_id)
-            retry_on_conflict(lambda: keep_links(database, sending_id, links))
+            retry_on_conflict(lambda: _keep_links(database, sending_id, links))
         if Target.from_dict(row.target or {}).to != "queue" and not _fill_queue(database, row, owner, is_over):
             retry_on_conflict(lambda: _give_up(database, sending_id, owner))
             return
@@ -116,12 +116,9 @@ def _prepare(
     retry_on_conflict(lambda: _begin(database, sending_id, owner))
 
 
-def keep_links(database: Database, sending_id: int, links: tuple[str, ...]) -> None:
-    """Keep where the tracked links of a sending lead; before anybody gets a mail with them."""
-    rows = [{"sending_id": sending_id, "place": place, "url": url} for place, url in enumerate(links)]
-    if rows:
-        with database.write() as connection:
-            connection.execute(insert_into(connection, sending_link).on_conflict_do_nothing(), rows)
+def _keep_links(database: Database, sending_id: int, links: tuple[str, ...]) -> None:
+    with database.write() as connection:
+        write_links(connection, sending_id, links)
 
 
 def _fill_queue(database: Database, row: Any, owner: str, is_over: Callable[[], bool]) -> bool:

@@ -29,7 +29,8 @@ from audience.accounts import select_active_ids
 from audience.events import MailEvent, MailEventKind, append_mail_events
 from audience.lists import MailingList
 from audience.status_rules import Channel, Status
-from db.tables import delivery, recipient, sending, sending_stop, subscription
+from db.functions import insert_into
+from db.tables import delivery, recipient, sending, sending_link, sending_stop, subscription
 from db.types import UtcDateTime
 from delivery.parcels import Outcome
 from delivery.sendings import NewSending, SendingKind, SendingMode
@@ -186,7 +187,16 @@ def is_active(channel: Channel | BindParameter[int]) -> ColumnElement[bool]:
 # Lanes ask these again and again, so the statements are made once.
 _ACTIVE = (
     select(sending.c.id, sending.c.account_id, sending.c.list_id, sending.c.number, sending.c.mode)
-    .where(is_active(bindparam("channel", type_=Integer)), sending.c.kind == bindparam("kind"))
+    .where(
+        is_active(bindparam("channel", type_=Integer)),
+        sending.c.kind == bindparam("kind"),
+        # A claim that finds nothing would have others wait who write.
+        exists().where(
+            delivery.c.sending_id == sending.c.id,
+            delivery.c.state == int(DeliveryState.WAITING),
+            delivery.c.due_at <= bindparam("now", type_=UtcDateTime),
+        ),
+    )
     .order_by(sending.c.position, sending.c.id)
 )
 _OPEN = and_(delivery.c.sending_id == bindparam("of_sending"), delivery.c.state == int(DeliveryState.WAITING))
@@ -225,8 +235,9 @@ _CLAIM_ELSEWHERE = _claiming(_NEXT_ELSEWHERE)
 
 
 def active_sendings(connection: Connection, channel: Channel, kind: SendingKind) -> list[ActiveSending]:
-    """Return the sendings of a channel whose queues are to be worked off now, in their accounts' order."""
-    return [ActiveSending(*row) for row in connection.execute(_ACTIVE, {"channel": int(channel), "kind": kind})]
+    """Return the sendings of a channel that have somebody to send to now, in their accounts' order."""
+    values = {"channel": int(channel), "kind": kind, "now": datetime.now(UTC)}
+    return [ActiveSending(*row) for row in connection.execute(_ACTIVE, values)]
 
 
 def claim_batch(
@@ -247,6 +258,19 @@ def claim_batch(
     else:
         rows = connection.execute(_CLAIM_ELSEWHERE, values | {"closed": list(without_domains)})
     return sorted(Claimed(*row) for row in rows)
+
+
+def write_links(connection: Connection, sending_id: int, links: Sequence[str]) -> None:
+    """Keep where the tracked links of a sending lead, before anybody gets a mail with them; those kept already stay.
+
+    Args:
+        connection: in a writing transaction.
+        sending_id: internal id.
+        links: in the order of the message.
+    """
+    rows = [{"sending_id": sending_id, "place": place, "url": url} for place, url in enumerate(links)]
+    if rows:
+        connection.execute(insert_into(connection, sending_link).on_conflict_do_nothing(), rows)
 
 
 def find_reachable(connection: Connection, of: ActiveSending, ids: Sequence[int]) -> dict[int, Reachable] | None:

@@ -5,6 +5,7 @@ Each piece of work is a loop in a thread of its own; the rows in the database sa
 
 from __future__ import annotations
 
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -33,7 +34,7 @@ from delivery.mailbox import fetch_mailbox
 from delivery.messages import load_message
 from delivery.outbox_letters import OutboxOptions
 from delivery.outbox_mails import send_due_mails
-from delivery.preparation import keep_links, prepare_next
+from delivery.preparation import prepare_next
 from delivery.queue import finish_sendings, owners_at_work, recover
 from delivery.routes import make_route
 from delivery.sending_notices import tell_ended
@@ -55,6 +56,10 @@ PLAN_SECONDS = 0.2
 BULK_SECONDS = 0.2
 SINGLE_SECONDS = 0.05
 """How often each queue is looked into; messages to one person must not wait."""
+SINGLE_LANES = 3
+"""Each mostly waits: for its turn to write, and for the server."""
+SWITCH_SECONDS = 0.001
+"""How long a thread keeps the interpreter while others wait for it: one that sends a single message waits often."""
 FINISH_SECONDS = 0.5
 RECOVER_SECONDS = 2.0
 LIMITS_SECONDS = 15.0
@@ -110,6 +115,7 @@ class _MailRole:
         self._inbound: InboundServer | None = None
 
     def run(self) -> None:
+        sys.setswitchinterval(SWITCH_SECONDS)
         # Before anything is claimed: those of other hosts take whoever has no heartbeat for dead.
         self._beat()
         self._add_loops()
@@ -154,7 +160,8 @@ class _MailRole:
             lane = MailLane(self._database, route, gate, messages, name_owner(), kind, lane_options)
             self._loop(name, seconds, lambda: lane.work(self._stop))
 
-        add("single", SINGLE_SECONDS, "single")
+        for number in range(1, SINGLE_LANES + 1):
+            add(f"single-{number}", SINGLE_SECONDS, "single")
         for number in range(1, smtp.connections + 1):
             add(f"bulk-{number}", BULK_SECONDS, "bulk")
         letters = OutboxOptions(
@@ -300,11 +307,7 @@ class _MailRole:
                 host=options.host,
                 vocabulary=options.vocabulary,
             )
-        compiled = compile_message(content, context)
-        if row.kind == "single":
-            # Nobody prepares it, since its recipient was put into the queue by whoever asked for it.
-            retry_on_conflict(lambda: keep_links(self._database, sending_id, compiled.links))
-        return compiled
+        return compile_message(content, context)
 
 
 def _process_of(owner: str) -> str:
