@@ -60,7 +60,11 @@ format: setup ## Format the code, and repair what can be repaired by itself.
 	$(BIN)/ruff check --fix $(STYLE) --select $(RULES) --ignore $(IGNORED) $(EXCEPT) $(CODE)
 
 .PHONY: test
-test: setup ## Run the whole suite, on SQLite and PostgreSQL, and report the coverage.
+test: setup ## Run the whole suite, on SQLite and PostgreSQL.
+	$(BIN)/pytest -n $(JOBS)
+
+.PHONY: coverage
+coverage: setup ## Run the whole suite, more slowly, and report the coverage.
 	$(BIN)/pytest -n $(JOBS) $(addprefix --cov=,$(ROOMS)) --cov-branch --cov-report=term:skip-covered
 
 .PHONY: torture

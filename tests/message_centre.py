@@ -36,6 +36,8 @@ class MessageCentre:
 
     @property
     def submitted(self) -> list[dict[str, Any]]:
+        """All parts that it has answered; it tells of them in order, so its answer to anything else comes after."""
+        self.treat()
         return self.named("submit")
 
     def named(self, event: str) -> list[dict[str, Any]]:
@@ -59,7 +61,7 @@ class MessageCentre:
 
     def wait_for_texts(self, number: int) -> None:
         """Wait until more than a number of parts have come."""
-        self.wait_for(lambda _events: len(self.submitted) > number)
+        self.wait_for(lambda _events: len(self.named("submit")) > number)
 
     def _read(self) -> None:
         assert self._process.stdout is not None
