@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 import ssl
 import time
 from collections.abc import Container, Iterator
@@ -88,6 +89,8 @@ class SmtpSession:
             raise
         assert client.sock is not None
         client.sock.settimeout(ANSWER_SECONDS)
+        # What is sent is whole: its last piece must not wait for the acknowledgement of the ones before.
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return client
 
     def _greet(self, client: smtplib.SMTP, security: Security) -> None:

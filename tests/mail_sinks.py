@@ -130,6 +130,8 @@ def serve_mail(*, pipelining: bool = True) -> Iterator[MailSink]:
         sink = MailSink(listener.getsockname()[1], pipelining)
 
         def talk(link: socket.socket) -> None:
+            # Its answers are short, and none must wait for the acknowledgement of the one before.
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with link:
                 try:
                     _Session(sink, link).run()
