@@ -36,20 +36,24 @@ class MessageCentre:
 
     @property
     def submitted(self) -> list[dict[str, Any]]:
-        """All parts that it has answered; it tells of them in order, so its answer to anything else comes after."""
-        self.treat()
+        """All parts that it has answered."""
         return self.named("submit")
 
     def named(self, event: str) -> list[dict[str, Any]]:
+        """Return all that it has told of one kind until now; it tells in order, so its answer to anything comes after."""
+        self.treat()
+        return self._told(event)
+
+    def _told(self, event: str) -> list[dict[str, Any]]:
         return [line for line in list(self.events) if line["event"] == event]
 
     def treat(self, **changes: Any) -> None:
         """Tell it how to treat what comes; it does when this returns."""
-        before = len(self.named("treated"))
+        before = len(self._told("treated"))
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(changes) + "\n")
         self._process.stdin.flush()
-        self.wait_for(lambda _events: len(self.named("treated")) > before)
+        self.wait_for(lambda _events: len(self._told("treated")) > before)
 
     def wait_for(self, found: Callable[[list[dict[str, Any]]], Any]) -> Any:
         """Wait until something has happened, and return what the function says of it."""
@@ -61,7 +65,7 @@ class MessageCentre:
 
     def wait_for_texts(self, number: int) -> None:
         """Wait until more than a number of parts have come."""
-        self.wait_for(lambda _events: len(self.named("submit")) > number)
+        self.wait_for(lambda _events: len(self._told("submit")) > number)
 
     def _read(self) -> None:
         assert self._process.stdout is not None
