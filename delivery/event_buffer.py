@@ -21,6 +21,9 @@ FLUSH_SECONDS = 0.1
 """How long an event waits for others."""
 MAX_BATCH = 5_000
 """Events in one transaction; so many do not wait for more."""
+CROWD = 1_500
+"""Events that wait, from which on whoever brings another waits a little himself: the writer needs the interpreter."""
+CROWD_SECONDS = 0.02
 CAPACITY = 200_000
 """Events of one process that wait while the database is away."""
 LAST_SECONDS = 10.0
@@ -50,6 +53,8 @@ class EventBuffer:
         self._lock = threading.Lock()
         self._events: deque[TrackedEvent] = deque()
         self._hurry = threading.Event()
+        self._is_away = False
+        """Whether the database is; then nobody waits for it."""
         self._thread: threading.Thread | None = None
 
     def add(self, event: TrackedEvent) -> None:
@@ -58,7 +63,8 @@ class EventBuffer:
             is_kept = len(self._events) < self._capacity
             if is_kept:
                 self._events.append(event)
-            if len(self._events) >= MAX_BATCH:
+            is_crowded = len(self._events) >= CROWD
+            if is_crowded:
                 self._hurry.set()
             if self._thread is None:
                 # Said, because it would be a daemon where the one that starts it is.
@@ -66,6 +72,8 @@ class EventBuffer:
                 self._thread.start()
         if not is_kept:
             self._lose(1, "full")
+        elif is_crowded and not self._is_away:
+            time.sleep(CROWD_SECONDS)
 
     def _run(self) -> None:
         while True:
@@ -79,7 +87,7 @@ class EventBuffer:
     def _take(self) -> list[TrackedEvent]:
         with self._lock:
             taken = [self._events.popleft() for _ in range(min(MAX_BATCH, len(self._events)))]
-            if len(self._events) < MAX_BATCH:
+            if len(self._events) < CROWD:
                 self._hurry.clear()
             return taken
 
@@ -88,8 +96,11 @@ class EventBuffer:
         pause, deadline = _FIRST_PAUSE, None
         while True:
             try:
-                return self._append(events)
+                self._append(events)
+                self._is_away = False
+                return None
             except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
+                self._is_away = True
                 log.warning("events_wait", waiting=len(events), error=type(error).__name__)
             except Exception as error:
                 log.warning("events_refused", refused=len(events), error=type(error).__name__)

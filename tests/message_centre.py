@@ -40,7 +40,7 @@ class MessageCentre:
         return self.named("submit")
 
     def named(self, event: str) -> list[dict[str, Any]]:
-        """Return all that it has told of one kind until now; it tells in order, so its answer to anything comes after."""
+        """Return all that it has told of one kind; it tells in order, so its answer to anything else comes after."""
         self.treat()
         return self._told(event)
 
