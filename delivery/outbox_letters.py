@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from audience.list_settings import ListSettings, read_settings
 from audience.lists import MailingList, load_list
 from db.tables import account, mailing_list, notice
+from delivery.composition import NO_SENDING
 from delivery.dkim import DkimSigner, find_signer
 from delivery.headers import encode_address
 from delivery.letters import Letter, write_html, write_letter
@@ -17,7 +18,7 @@ from delivery.outbox import QueuedMail, find_mail
 from delivery.parcels import Parcel
 from delivery.return_paths import write_return_path
 from delivery.sender_addresses import is_verified
-from delivery.stored_letters import NO_SENDING, write_stored_letter
+from delivery.stored_letters import write_stored_letter
 from delivery.vocabulary import Vocabulary
 
 SERVER_MAILBOX = "postmaster"
@@ -64,7 +65,6 @@ def compose_mail(connection: Connection, mail_id: int, options: OutboxOptions) -
     sender = mail.sender.email or settings.sender_email
     if not sender or (options.require_verified_senders and not is_verified(connection, mail.account_id, sender)):
         raise NoSender(mail.account_number, mail.list_number)
-    dkim = _find_signer(connection, mail.account_id, sender)
     content = None
     if mail.message_number and mail.address == mail.about:
         content = write_stored_letter(
@@ -75,10 +75,10 @@ def compose_mail(connection: Connection, mail_id: int, options: OutboxOptions) -
             vocabulary=options.vocabulary,
             public_url=options.public_url,
             host=options.host,
-            dkim=dkim,
         )
     if content is None:
-        content = write_letter(_compose(mail, mailing, settings, sender), options.host, dkim)
+        signer = _find_signer(connection, mail.account_id, sender)
+        content = write_letter(_compose(mail, mailing, settings, sender), options.host, signer)
     return Parcel(_return_path(connection, mail, settings, sender, options), encode_address(mail.address), content)
 
 

@@ -25,6 +25,7 @@ from db.retry import retry_on_conflict
 from db.tables import notice, outbox
 from delivery.bounce_codes import classify_answer
 from delivery.bounce_rules import record_bounce
+from delivery.composition import NO_SENDING
 from delivery.errors import InvalidMessage
 from delivery.outbox import is_released, join_waiting
 from delivery.outbox_letters import NoSender, OutboxOptions, compose_mail, compose_notice
@@ -32,7 +33,6 @@ from delivery.parcels import Outcome, Parcel
 from delivery.return_paths import ReturnPath
 from delivery.routes import MailRoute
 from delivery.smtp import RouteDown
-from delivery.stored_letters import NO_SENDING
 
 log = structlog.get_logger()
 

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, select
 
 from audience.addresses import normalise_email
 from audience.errors import UnknownRecipient
-from audience.list_settings import read_settings
-from audience.lists import default_values_of, fields_of, load_list
-from db.tables import account, recipient
+from db.tables import recipient
 from delivery.compiling import CompiledMessage, Person, compile_message
-from delivery.composition import load_message_content
-from delivery.dkim import find_signer
-from delivery.message_context import MessageContext
+from delivery.composition import load_list_context, load_message_content
 from delivery.messages import Message
 from delivery.sendings import Sender
 from delivery.vocabulary import Vocabulary
-
-NO_SENDING = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +66,16 @@ def load_preview(connection: Connection, message: Message, email: str, place: Pl
     """
     person = _find_person(connection, message.account_id, normalise_email(email))
     content = load_message_content(connection, message)
-    return Preview(compile_message(content, _load_context(connection, message, place)), person)
+    context = load_list_context(
+        connection,
+        message.list_id,
+        sender=Sender(),
+        public_url=place.public_url,
+        bounce_domain=place.bounce_domain,
+        host=place.host,
+        vocabulary=place.vocabulary,
+    )
+    return Preview(compile_message(content, replace(context, bulk=True)), person)
 
 
 def _find_person(connection: Connection, account_id: int, email: str) -> Person:
@@ -83,30 +85,3 @@ def _find_person(connection: Connection, account_id: int, email: str) -> Person:
     if row is None:
         raise UnknownRecipient("The account has no recipient with this address.")
     return Person(0, row.id, row.email, row.mobile, row.fields)
-
-
-def _load_context(connection: Connection, message: Message, place: Place) -> MessageContext:
-    columns = (account.c.number, account.c.secret_key)
-    owner = connection.execute(select(*columns).where(account.c.id == message.account_id)).one()
-    mailing = load_list(connection, message.list_id)
-    settings = read_settings(mailing.settings)
-    domain = settings.sender_email.rpartition("@")[2]
-    return MessageContext(
-        account_id=message.account_id,
-        account_number=owner.number,
-        secret_key=owner.secret_key,
-        list_id=mailing.id,
-        list_name=mailing.name,
-        list_settings=settings,
-        field_names=fields_of(connection, message.account_id),
-        field_defaults=default_values_of(connection, message.account_id),
-        sending_id=NO_SENDING,
-        sender=Sender(),
-        public_url=place.public_url,
-        bounce_domain=place.bounce_domain,
-        host=place.host,
-        vocabulary=place.vocabulary,
-        dkim=find_signer(connection, message.account_id, domain) if domain else None,
-        bulk=True,
-        issued_at=datetime.now(UTC),
-    )

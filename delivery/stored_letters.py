@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from sqlalchemy import Connection, select
 
-from audience.list_settings import read_settings
 from audience.lists import MailingList
 from audience.status_rules import Channel
-from db.tables import account, field, recipient
+from db.tables import recipient
 from delivery.compiling import Person, compile_message
-from delivery.composition import load_message_content
-from delivery.dkim import DkimSigner
+from delivery.composition import load_list_context, load_message_content
 from delivery.errors import UnknownMessage
 from delivery.letters import AUTOMATIC
-from delivery.message_context import MessageContent, MessageContext
+from delivery.message_context import MessageContent
 from delivery.messages import find_message
 from delivery.outbox import QueuedMail
 from delivery.sendings import Sender
 from delivery.vocabulary import Vocabulary
-
-NO_SENDING = 0
-"""Of a mail that is part of no sending: it has no tracked links."""
 
 
 def write_stored_letter(
@@ -36,7 +30,6 @@ def write_stored_letter(
     vocabulary: Vocabulary,
     public_url: str,
     host: str,
-    dkim: DkimSigner | None,
 ) -> bytes | None:
     """Return a mail made of the stored message that it names; None when there is no such message.
 
@@ -50,7 +43,6 @@ def write_stored_letter(
         vocabulary: of the message.
         public_url: under which readers of mails reach this server.
         host: of the Message-ID.
-        dkim: signs it.
 
     Raises:
         InvalidMessage: it can never be sent.
@@ -60,29 +52,15 @@ def write_stored_letter(
     except UnknownMessage:
         return None
     content = _put_in_link(load_message_content(connection, message), vocabulary, mail.link or "")
-    secret_key = connection.execute(select(account.c.secret_key).where(account.c.id == mail.account_id)).scalar_one()
-    fields = connection.execute(
-        select(field.c.number, field.c.name, field.c.default_value).where(field.c.account_id == mail.account_id)
-    ).all()
-    context = MessageContext(
-        account_id=mail.account_id,
-        account_number=mail.account_number,
-        secret_key=secret_key,
-        list_id=mailing.id,
-        list_name=mailing.name,
-        list_settings=read_settings(mailing.settings),
-        field_names={row.number: row.name for row in fields},
-        field_defaults={row.number: row.default_value for row in fields},
-        sending_id=NO_SENDING,
+    context = load_list_context(
+        connection,
+        mailing.id,
         sender=Sender(email=sender, name=mail.sender.name),
         public_url=public_url,
         # The envelope is not made here.
         bounce_domain="",
         host=host,
         vocabulary=vocabulary,
-        dkim=dkim,
-        bulk=False,
-        issued_at=datetime.now(UTC),
     )
     return AUTOMATIC + compile_message(content, context).render(_find_person(connection, mail)).content
 

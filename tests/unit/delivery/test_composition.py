@@ -93,4 +93,4 @@ def test_few_statements(database: Database) -> None:
         event.listen(connection, "before_cursor_execute", lambda *args: statements.append(args[2]))
         load_context(connection, made.id, public_url="", bounce_domain="", host="x", vocabulary=VOCABULARY)
         load_message_content(connection, written)
-    assert len(statements) == 4
+    assert len(statements) == 5
